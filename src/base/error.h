@@ -1,11 +1,11 @@
 /* Filling a qaio_error.  Every function takes err == NULL and returns the status, so that failing reads
- *     return error_set(err, QAIO_ERR_LIMIT, "%zu labels, at most %d", n, MAX);                                                              */
+ *     return error_set(err, QAIO_ERR_LIMIT, "%zu labels, at most %d", n, MAX); */
 #ifndef QAIO_BASE_ERROR_H
 #define QAIO_BASE_ERROR_H
 
 #include "qaio/qaio.h"
 
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
 
 qaio_status error_set(qaio_error *err, qaio_status status, const char *format, ...) PRINTF_LIKE(3, 4);
 

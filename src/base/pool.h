@@ -18,9 +18,9 @@ qaio_status pool_new(pool **out, int n_threads, qaio_error *err);
 void pool_free(pool *p);
 int pool_threads(const pool *p);
 
-/* Runs fn(ctx, begin, end, thread) over [0, n_items) in chunks of `chunk` items; returns when all are done.  `thread` is 0..n_threads-1, for
- * per-thread scratch.  Chunks are taken in order from a shared counter, so a thread that lost its core delays only its own chunk.
- * One caller at a time. */
+/* Runs fn(ctx, begin, end, thread) over [0, n_items) in chunks of `chunk` items; returns when all are done.  `thread` is 0..n_threads-1,
+ * for per-thread scratch.  Chunks are taken in order from a shared counter, so a thread that lost its core delays only its own chunk. One
+ * caller at a time. */
 typedef void pool_fn(void *ctx, size_t begin, size_t end, int thread);
 void pool_run(pool *p, pool_fn *fn, void *ctx, size_t n_items, size_t chunk);
 

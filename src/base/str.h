@@ -26,7 +26,7 @@ void str_clear(str *s);  /* keeps the capacity */
 void str_deinit(str *s); /* back to {0} */
 
 /* UTF-8 (RFC 3629: shortest form, no surrogates, at most U+10FFFF). */
-size_t utf8_encode(uint32_t code_point, char out[4]);           /* bytes written, 1..4 */
+size_t utf8_encode(uint32_t code_point, char out[4]); /* bytes written, 1..4 */
 /* Decodes one character at p (n > 0 bytes left): returns its length and sets *code_point; 0 when ill-formed or cut. */
 size_t utf8_decode(const char *p, size_t n, uint32_t *code_point);
 bool utf8_is_valid(const char *p, size_t n);

@@ -13,7 +13,7 @@
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
-#define MODEL_MAX_LAYERS 512
+#define MODEL_MAX_LAYERS      512
 #define MODEL_MAX_STOP_TOKENS 16
 
 typedef enum model_arch { ARCH_QWEN2, ARCH_QWEN3 } model_arch;
@@ -32,7 +32,7 @@ typedef struct model_desc {
     size_t context_length; /* max_position_embeddings */
     float rms_norm_eps;
     float rope_theta;
-    bool is_tied;          /* the head is the embedding */
+    bool is_tied;                               /* the head is the embedding */
     int32_t stop_tokens[MODEL_MAX_STOP_TOKENS]; /* eos ids of generation_config.json / config.json / GGUF, each once */
     size_t n_stop_tokens;
     int32_t bos_token, pad_token; /* -1: none */
@@ -48,20 +48,20 @@ typedef enum tensor_role {
     TENSOR_Q,         /* [n_heads * head_dim, hidden] */
     TENSOR_K,         /* [n_kv_heads * head_dim, hidden] */
     TENSOR_V,
-    TENSOR_Q_BIAS,    /* qwen2 */
+    TENSOR_Q_BIAS, /* qwen2 */
     TENSOR_K_BIAS,
     TENSOR_V_BIAS,
-    TENSOR_Q_NORM,    /* [head_dim], qwen3 */
+    TENSOR_Q_NORM, /* [head_dim], qwen3 */
     TENSOR_K_NORM,
-    TENSOR_O,         /* [hidden, n_heads * head_dim] */
+    TENSOR_O, /* [hidden, n_heads * head_dim] */
     TENSOR_FFN_NORM,
-    TENSOR_GATE,      /* [intermediate, hidden] */
+    TENSOR_GATE, /* [intermediate, hidden] */
     TENSOR_UP,
-    TENSOR_DOWN,      /* [hidden, intermediate] */
+    TENSOR_DOWN, /* [hidden, intermediate] */
     TENSOR_LAYER_ROLES,
     TENSOR_EMBED = TENSOR_LAYER_ROLES, /* [vocab, hidden] */
     TENSOR_OUT_NORM,
-    TENSOR_HEAD,      /* [vocab, hidden]; the embedding when is_tied */
+    TENSOR_HEAD, /* [vocab, hidden]; the embedding when is_tied */
     TENSOR_ROLES
 } tensor_role;
 
@@ -103,10 +103,11 @@ const char *checkpoint_template_text(const checkpoint *c, size_t *n);
 /* Only the tokenizer and template of a file or directory, without weights (inspect --tokenizer).  Both owned by the caller. */
 qaio_status checkpoint_load_tokenizer(tokenizer **out, chat_template *out_template, const char *path, qaio_error *err);
 
-/* Writes a whole model as one GGUF v3 file: description, sampling defaults, tokenizer, template, tensors.  Matrices become `type` (F32, F16,
- * BF16, Q8_0, Q4_0), or F16 where a row is no multiple of the block; vectors stay F32.  Atomic: the old file stays until the new one is
- * whole.  progress may be NULL; returning false cancels. */
+/* Writes a whole model as one GGUF v3 file: description, sampling defaults, tokenizer, template, tensors.  Matrices become `type` (F32,
+ * F16, BF16, Q8_0, Q4_0), or F16 where a row is no multiple of the block; vectors stay F32.  Atomic: the old file stays until the new one
+ * is whole.  progress may be NULL; returning false cancels. */
 typedef bool checkpoint_progress(void *ctx, size_t done_bytes, size_t total_bytes);
-qaio_status checkpoint_write_gguf(const checkpoint *c, const char *path, dtype type, checkpoint_progress *progress, void *ctx, qaio_error *err);
+qaio_status checkpoint_write_gguf(const checkpoint *c, const char *path, dtype type, checkpoint_progress *progress, void *ctx,
+                                  qaio_error *err);
 
 #endif

@@ -13,9 +13,9 @@
 /* A model known by a short name: `qaio pull qwen2.5-0.5b-instruct`. */
 typedef struct hub_known {
     const char *name;
-    const char *repo;    /* "Qwen/Qwen2.5-0.5B-Instruct" */
-    const char *file;    /* one file of it (GGUF variants), or NULL: config, tokenizer and safetensors */
-    uint64_t bytes;      /* about, for display */
+    const char *repo; /* "Qwen/Qwen2.5-0.5B-Instruct" */
+    const char *file; /* one file of it (GGUF variants), or NULL: config, tokenizer and safetensors */
+    uint64_t bytes;   /* about, for display */
 } hub_known;
 const hub_known *hub_known_models(size_t *n);
 
@@ -24,7 +24,7 @@ typedef enum hub_source { HUB_HUGGINGFACE, HUB_MODELSCOPE } hub_source;
 typedef struct hub_progress {
     const char *file;
     size_t file_index, n_files;
-    uint64_t file_done, file_bytes;   /* bytes */
+    uint64_t file_done, file_bytes; /* bytes */
     uint64_t total_done, total_bytes;
 } hub_progress;
 
@@ -51,8 +51,8 @@ typedef struct hub_local {
 qaio_status hub_list(hub_local **out, size_t *n, qaio_error *err); /* hub_list_free; an absent cache is an empty list */
 void hub_list_free(hub_local *list, size_t n);
 
-/* What --model means: an existing file or directory as it is, else a model of the cache by name.  *path owned.  QAIO_ERR_NOT_FOUND says how to
- * get it. */
+/* What --model means: an existing file or directory as it is, else a model of the cache by name.  *path owned.  QAIO_ERR_NOT_FOUND says how
+ * to get it. */
 qaio_status hub_find(char **path, const char *name, qaio_error *err);
 
 /* The cache directory itself, owned; NULL when out of memory or no home is known. */

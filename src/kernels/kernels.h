@@ -23,26 +23,27 @@
 #include "base/error.h"
 #include "kernels/dtype.h"
 
-#define PACK_ROWS 16     /* rows a group */
-#define PACK_COLS 32     /* columns are padded to a multiple of this; also the quantisation block */
-#define KV_BLOCK 16      /* token positions a KV block */
+#define PACK_ROWS      16 /* rows a group */
+#define PACK_COLS      32 /* columns are padded to a multiple of this; also the quantisation block */
+#define KV_BLOCK       16 /* token positions a KV block */
 #define ATTENTION_TILE 64 /* positions between two rescalings of the online softmax: 4 KV blocks */
 
 typedef struct packed_matrix {
-    dtype type;           /* F32, F16, BF16, Q8_0 or Q4_0 */
+    dtype type; /* F32, F16, BF16, Q8_0 or Q4_0 */
     size_t n_rows;
     size_t n_cols;
     size_t n_cols_padded;
-    size_t n_groups;      /* ceil(n_rows / PACK_ROWS) */
+    size_t n_groups; /* ceil(n_rows / PACK_ROWS) */
     size_t group_bytes;
-    uint8_t *data;        /* [n_groups * group_bytes], 64-byte aligned */
+    uint8_t *data; /* [n_groups * group_bytes], 64-byte aligned */
 } packed_matrix;
 
 /* Fills everything but data; false when the type cannot be packed or the size overflows. *bytes = n_groups * group_bytes. */
 bool packed_init(packed_matrix *m, dtype type, size_t n_rows, size_t n_cols, size_t *bytes);
 
 /* Packs rows [group*16, group*16+16) of a row-major source of source_type into m->data.  Same type: exact, bits copied (a Q8_0 or Q4_0
- * block keeps its scale and quants).  Otherwise through float32 and dtype_quantize's rounding.  row_f32: scratch of n_cols_padded floats. */
+ * block keeps its scale and quants).  Otherwise through float32 and dtype_quantize's rounding.  row_f32: scratch of n_cols_padded floats.
+ */
 void packed_fill_group(packed_matrix *m, size_t group, const void *source, dtype source_type, float *row_f32);
 
 /* Activations quantised for int8 weights: per row and block of 32 columns q[32] = round_half_even(x * (127/amax)), d = amax/127 (both 0
@@ -60,27 +61,27 @@ typedef struct quant_rows {
  * then            v = acc; if bias: v = v + bias; if accumulate: v = y + v; y = v.          Outputs past n_rows are not written. */
 typedef struct matmul_args {
     const packed_matrix *w;
-    const float *bias;    /* [w->n_rows] or NULL */
+    const float *bias; /* [w->n_rows] or NULL */
     float *y;
-    size_t y_stride;      /* floats from one row of y to the next */
-    const float *x;       /* float weights: [n, n_cols_padded], the padding zero; 64-byte aligned */
-    quant_rows xq;        /* int8 and int4 weights */
-    size_t n;             /* activation rows */
+    size_t y_stride; /* floats from one row of y to the next */
+    const float *x;  /* float weights: [n, n_cols_padded], the padding zero; 64-byte aligned */
+    quant_rows xq;   /* int8 and int4 weights */
+    size_t n;        /* activation rows */
     bool accumulate;
 } matmul_args;
 
 /* Where KV lives: a block holds KV_BLOCK positions of one layer's K and V for all kv heads; element type F32 or F16.
  * K is stored transposed, [n_kv_heads][head_dim][KV_BLOCK]; V as [n_kv_heads][KV_BLOCK][head_dim]. */
 typedef struct attention_args {
-    dtype kv_type;            /* F32 or F16 */
-    size_t head_dim;          /* any even number up to 256 */
-    size_t n_heads;           /* query heads that share this kv head */
-    const float *q;           /* [n_heads, head_dim], contiguous, not yet scaled */
-    float *out;               /* [n_heads, head_dim], contiguous */
-    const void *const *k;     /* per block, the start of this kv head's K: [head_dim][KV_BLOCK] */
-    const void *const *v;     /* per block, the start of this kv head's V: [KV_BLOCK][head_dim] */
-    size_t n_positions;       /* positions attended to: 0 .. n_positions-1, at least 1 */
-    float scale;              /* 1/sqrt(head_dim) */
+    dtype kv_type;        /* F32 or F16 */
+    size_t head_dim;      /* any even number up to 256 */
+    size_t n_heads;       /* query heads that share this kv head */
+    const float *q;       /* [n_heads, head_dim], contiguous, not yet scaled */
+    float *out;           /* [n_heads, head_dim], contiguous */
+    const void *const *k; /* per block, the start of this kv head's K: [head_dim][KV_BLOCK] */
+    const void *const *v; /* per block, the start of this kv head's V: [KV_BLOCK][head_dim] */
+    size_t n_positions;   /* positions attended to: 0 .. n_positions-1, at least 1 */
+    float scale;          /* 1/sqrt(head_dim) */
 } attention_args;
 
 typedef struct kernels {
@@ -93,7 +94,8 @@ typedef struct kernels {
      * 16 -> 8 (l + l+8) -> 4 -> 2 -> 1.  y[n .. n_padded) is set to zero. */
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, size_t n_padded, float eps);
 
-    /* Rotates pairs (i, i + n_rot/2) of x[head_dim], "NeoX" order:  x_i' = fma(-x_j, sin_i, x_i * cos_i), x_j' = fma(x_i, sin_i, x_j * cos_i). */
+    /* Rotates pairs (i, i + n_rot/2) of x[head_dim], "NeoX" order:  x_i' = fma(-x_j, sin_i, x_i * cos_i), x_j' = fma(x_i, sin_i, x_j *
+     * cos_i). */
     void (*rope)(float *x, const float *cos, const float *sin, size_t n_rot);
 
     /* out[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp_approx(-g)); out[n .. n_padded) = 0. */
@@ -120,7 +122,8 @@ typedef struct kernels {
     /* Largest value; the lowest index among equals; NaN never wins. */
     size_t (*argmax)(const float *x, size_t n);
 
-    /* log(sum(exp(x))): the maximum m first, then exp_approx(x - m) summed in 16 double lanes (lane i%16), lanes added pairwise; m + log(sum). */
+    /* log(sum(exp(x))): the maximum m first, then exp_approx(x - m) summed in 16 double lanes (lane i%16), lanes added pairwise; m +
+     * log(sum). */
     double (*log_sum_exp)(const float *x, size_t n);
 } kernels;
 

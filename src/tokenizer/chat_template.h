@@ -5,8 +5,8 @@
 #include "tokenizer/tokenizer.h"
 
 typedef enum chat_family {
-    CHAT_CHATML,  /* plain ChatML, no default system prompt: what an unknown template gets */
-    CHAT_QWEN15,  /* qwen1.5 */
+    CHAT_CHATML, /* plain ChatML, no default system prompt: what an unknown template gets */
+    CHAT_QWEN15, /* qwen1.5 */
     CHAT_QWEN2_BASE,
     CHAT_QWEN25,
     CHAT_QWEN3,
@@ -40,15 +40,15 @@ typedef struct chat_message {
 
 typedef struct chat_options {
     bool add_generation_prompt;
-    bool continue_final_message; /* the rendering is cut right after the last message's content (assistant prefill) */
-    int enable_thinking;         /* -1 not given, 0, 1 */
+    bool continue_final_message;   /* the rendering is cut right after the last message's content (assistant prefill) */
+    int enable_thinking;           /* -1 not given, 0, 1 */
     const char *const *tools_json; /* each tool as the template's tojson prints it */
     size_t n_tools;
 } chat_options;
 
 /* Appends the rendering to *text and the byte ranges of message contents (untrusted text) to *literal, for tokenizer_encode.  *literal is
  * mem_realloc'd, owned by the caller.  QAIO_ERR_ARGUMENT where the checkpoint's template would raise an exception. */
-qaio_status chat_template_render(const chat_template *t, const chat_message *messages, size_t n_messages, const chat_options *options, str *text,
-                                 text_span **literal, size_t *n_literal, qaio_error *err);
+qaio_status chat_template_render(const chat_template *t, const chat_message *messages, size_t n_messages, const chat_options *options,
+                                 str *text, text_span **literal, size_t *n_literal, qaio_error *err);
 
 #endif

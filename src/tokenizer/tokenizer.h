@@ -23,11 +23,11 @@ typedef enum pre_tokenizer { PRE_QWEN2, PRE_QWEN35 } pre_tokenizer;
 
 /* The vocabulary as some file gave it; strings borrowed for the call. */
 typedef struct token_source {
-    const char *const *pieces;  /* [n_tokens], not terminated: see piece_lengths */
+    const char *const *pieces; /* [n_tokens], not terminated: see piece_lengths */
     const uint32_t *piece_lengths;
     const token_kind *kinds;
     size_t n_tokens;
-    const char *const *merges;  /* [n_merges], "left right" in the byte-level alphabet, by rank */
+    const char *const *merges; /* [n_merges], "left right" in the byte-level alphabet, by rank */
     const uint32_t *merge_lengths;
     size_t n_merges;
     pre_tokenizer pre;
@@ -35,7 +35,8 @@ typedef struct token_source {
 
 /* From lists (GGUF). `path` only names the file in errors. */
 qaio_status tokenizer_new(tokenizer **out, const token_source *source, const char *path, qaio_error *err);
-/* From a directory as transformers saves it: tokenizer.json if there, else vocab.json + merges.txt (+ tokenizer_config.json for added tokens). */
+/* From a directory as transformers saves it: tokenizer.json if there, else vocab.json + merges.txt (+ tokenizer_config.json for added
+ * tokens). */
 qaio_status tokenizer_open(tokenizer **out, const char *dir, qaio_error *err);
 void tokenizer_free(tokenizer *t);
 
@@ -61,8 +62,8 @@ typedef struct text_span {
 } text_span;
 
 /* Appends the ids of text[n] to out.  Special and added tokens are recognised only where they lie wholly outside every span of `literal`
- * (ascending, not overlapping): what a user typed is marked literal and stays plain text.  Everything else is encoded as if no span were there.
- * Ill-formed UTF-8 never fails: each maximal ill-formed part becomes U+FFFD.  Linear in n (times log n in the merge loop). */
+ * (ascending, not overlapping): what a user typed is marked literal and stays plain text.  Everything else is encoded as if no span were
+ * there. Ill-formed UTF-8 never fails: each maximal ill-formed part becomes U+FFFD.  Linear in n (times log n in the merge loop). */
 qaio_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, const text_span *literal, size_t n_literal, token_list *out,
                              qaio_error *err);
 
