@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static long fail_countdown = -1; /* tests only */
 
@@ -61,6 +62,18 @@ char *mem_strndup(const char *s, size_t n) {
     if (n) memcpy(copy, s, n);
     copy[n] = '\0';
     return copy;
+}
+
+void *mem_pages(size_t bytes) {
+    if (fails_now()) return NULL;
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    madvise(p, bytes, MADV_HUGEPAGE); /* a hint: without it the pages are small and the result the same */
+    return p;
+}
+
+void mem_pages_free(void *p, size_t bytes) {
+    if (p) munmap(p, bytes ? bytes : 1);
 }
 
 void mem_free(void *p) { free(p); }

@@ -15,6 +15,10 @@ void *mem_aligned(size_t bytes);                         /* 64-byte aligned, zer
 char *mem_strndup(const char *s, size_t n);              /* terminated copy */
 void mem_free(void *p);                                  /* takes NULL; for everything above */
 
+/* Whole zeroed pages from the kernel, on huge pages where it gives them; for weights. */
+void *mem_pages(size_t bytes);
+void mem_pages_free(void *p, size_t bytes);
+
 /* Overflow-safe size arithmetic: false (out untouched) when the result does not fit. */
 bool size_add(size_t a, size_t b, size_t *out);
 bool size_mul(size_t a, size_t b, size_t *out);
