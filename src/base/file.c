@@ -36,8 +36,8 @@ static qaio_status open_regular(int *out, size_t *bytes, const char *path, qaio_
 }
 
 qaio_status file_map_open(file_map *out, const char *path, qaio_error *err) {
-    int fd;
-    size_t bytes;
+    int fd = -1;
+    size_t bytes = 0;
     qaio_status status = open_regular(&fd, &bytes, path, err);
     if (status) return status;
     void *data = NULL;
@@ -56,8 +56,8 @@ void file_map_close(file_map *map) {
 }
 
 qaio_status file_read(char **out, size_t *bytes, const char *path, size_t max_bytes, qaio_error *err) {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     qaio_status status = open_regular(&fd, &size, path, err);
     if (status) return status;
     char *data = NULL;
