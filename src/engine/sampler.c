@@ -1,0 +1,147 @@
+/* Sampling: candidates go into a heap by logit, and are popped until top-k or top-p is reached: sorting 150,000 logits for the handful that
+ * matter would cost more than the model. */
+#include "engine/sampler.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "base/mem.h"
+
+typedef struct candidate {
+    float logit;
+    int32_t token;
+} candidate;
+
+struct sampler {
+    sampling params;
+    size_t vocab_size;
+    uint64_t state;        /* splitmix64 */
+    uint8_t *seen;         /* bit per token */
+    int32_t *seen_tokens;  /* each once */
+    size_t n_seen;
+    candidate *candidates; /* [vocab_size] heap, then the chosen ones at its end in descending order */
+    double *weights;       /* [vocab_size] */
+};
+
+qaio_status sampling_check(const sampling *s, qaio_error *err) {
+    if (!(s->temperature >= 0 && s->temperature <= 5)) return error_set(err, QAIO_ERR_ARGUMENT, "temperature must be between 0 and 5");
+    if (!(s->top_p > 0 && s->top_p <= 1)) return error_set(err, QAIO_ERR_ARGUMENT, "top_p must be above 0 and at most 1");
+    if (s->top_k < 0) return error_set(err, QAIO_ERR_ARGUMENT, "top_k must not be negative");
+    if (!(s->repetition_penalty >= 0.1f && s->repetition_penalty <= 10))
+        return error_set(err, QAIO_ERR_ARGUMENT, "repetition_penalty must be between 0.1 and 10");
+    return QAIO_OK;
+}
+
+static bool is_greedy(const sampling *p) { return p->temperature == 0 || p->top_k == 1; }
+
+qaio_status sampler_new(sampler **out, const sampling *params, size_t vocab_size, qaio_error *err) {
+    qaio_status status = sampling_check(params, err);
+    if (status) return status;
+    sampler *s = mem_zalloc(sizeof *s);
+    if (!s) return error_memory(err);
+    s->params = *params;
+    s->vocab_size = vocab_size;
+    s->state = params->seed;
+    bool ok = true;
+    if (params->repetition_penalty != 1)
+        ok = (s->seen = mem_zalloc(vocab_size / 8 + 1)) && (s->seen_tokens = mem_array(vocab_size, sizeof *s->seen_tokens));
+    if (ok && !is_greedy(params))
+        ok = (s->candidates = mem_array(vocab_size, sizeof *s->candidates)) && (s->weights = mem_array(vocab_size, sizeof *s->weights));
+    if (!ok) {
+        sampler_free(s);
+        return error_memory(err);
+    }
+    *out = s;
+    return QAIO_OK;
+}
+
+void sampler_free(sampler *s) {
+    if (!s) return;
+    mem_free(s->seen);
+    mem_free(s->seen_tokens);
+    mem_free(s->candidates);
+    mem_free(s->weights);
+    mem_free(s);
+}
+
+void sampler_saw(sampler *s, int32_t token) {
+    if (!s->seen || s->seen[token / 8] >> token % 8 & 1) return;
+    s->seen[token / 8] |= (uint8_t)(1u << token % 8);
+    s->seen_tokens[s->n_seen++] = token;
+}
+
+/* Uniform in [0, 1): splitmix64 (Steele, Lea, Flood 2014), its upper 53 bits. */
+static double uniform(sampler *s) {
+    uint64_t z = s->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+/* Higher logit first; the lower token among equals. */
+static bool before(candidate a, candidate b) { return a.logit > b.logit || (a.logit == b.logit && a.token < b.token); }
+
+static void sift_down(candidate *heap, size_t n, size_t i) {
+    candidate c = heap[i];
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && before(heap[child + 1], heap[child])) child++;
+        if (!before(heap[child], c)) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = c;
+}
+
+static size_t fill_heap(sampler *s, const float *logits) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->vocab_size; i++)
+        if (logits[i] > -INFINITY) s->candidates[n++] = (candidate){logits[i], (int32_t)i};
+    for (size_t i = n / 2; i-- > 0;) sift_down(s->candidates, n, i);
+    return n;
+}
+
+/* sum of exp((logit - top) / temperature) over all candidates: what top_p is a share of. */
+static double total_weight(const sampler *s, size_t n, float top) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += exp(((double)s->candidates[i].logit - (double)top) / (double)s->params.temperature);
+    return sum;
+}
+
+static int32_t draw(sampler *s, const float *logits) {
+    size_t n = fill_heap(s, logits);
+    if (n == 0) return 0; /* every logit is NaN or -inf: a broken model, not a crash */
+    float top = s->candidates[0].logit;
+    size_t limit = s->params.top_k > 0 && (size_t)s->params.top_k < n ? (size_t)s->params.top_k : n;
+    /* transformers applies top-p to what top-k left, so the share is of that; without top-k, of everything. */
+    double total = limit == n ? total_weight(s, n, top) : INFINITY, kept = 0;
+    size_t chosen = 0;
+    while (chosen < limit && kept < (double)s->params.top_p * total) {
+        candidate c = s->candidates[0];
+        s->candidates[0] = s->candidates[n - chosen - 1];
+        s->candidates[n - chosen - 1] = c;
+        s->weights[chosen] = exp(((double)c.logit - (double)top) / (double)s->params.temperature);
+        kept += s->weights[chosen++];
+        sift_down(s->candidates, n - chosen, 0);
+    }
+    if (limit < n) {
+        double share = (double)s->params.top_p * kept, sum = 0;
+        size_t i = 0;
+        while (i < chosen && sum < share) sum += s->weights[i++];
+        chosen = i;
+        kept = sum;
+    }
+    double at = uniform(s) * kept;
+    size_t i = 0;
+    while (i + 1 < chosen && at >= s->weights[i]) at -= s->weights[i++];
+    return s->candidates[n - i - 1].token;
+}
+
+int32_t sampler_next(sampler *s, const kernels *k, float *logits) {
+    float penalty = s->params.repetition_penalty;
+    for (size_t i = 0; i < s->n_seen; i++) {
+        float *l = &logits[s->seen_tokens[i]];
+        *l = *l > 0 ? *l / penalty : *l * penalty;
+    }
+    int32_t token = is_greedy(&s->params) ? (int32_t)k->argmax(logits, s->vocab_size) : draw(s, logits);
+    sampler_saw(s, token);
+    return token;
+}
