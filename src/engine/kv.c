@@ -70,14 +70,14 @@ qaio_status kv_reserve(kv_pool *pool, kv_sequence *s, size_t n, qaio_error *err)
     qaio_status status = grow(s, need, err);
     if (status) return status;
     if (first < s->n_blocks && s->blocks[first]->n_references > 1) {
-        kv_block *copy;
+        kv_block *copy = NULL;
         if ((status = block_new(pool, &copy, err))) return status;
         memcpy(copy->data, s->data[first], pool->block_bytes);
         block_release(pool, s->blocks[first]);
         set_block(s, first, copy);
     }
     while (s->n_blocks < need) {
-        kv_block *b;
+        kv_block *b = NULL;
         if ((status = block_new(pool, &b, err))) return status;
         set_block(s, s->n_blocks++, b);
     }
