@@ -23,7 +23,8 @@ typedef struct prefix_cache {
     uint64_t clock;
 } prefix_cache;
 
-/* Forks the longest cached prefix of ids[0 .. n-1) (at least the last token is always computed) into *out; its length, 0 when there is none. */
+/* Forks the longest cached prefix of ids[0 .. n-1) (at least the last token is always computed) into *out; its length, 0 when there is
+ * none. */
 size_t cache_find(prefix_cache *c, const int32_t *ids, size_t n, kv_sequence *out);
 /* Takes the sequence over (moved; cleared when it is not worth keeping).  A failed allocation only means that nothing is kept. */
 void cache_put(prefix_cache *c, kv_pool *pool, const int32_t *ids, size_t n, kv_sequence *kv, bool pin);

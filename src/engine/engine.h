@@ -9,10 +9,10 @@
 #include "engine/sampler.h"
 #include "model/model.h"
 
-#define ENGINE_MAX_ACTIVE 64   /* jobs computed at the same time */
-#define ENGINE_MAX_QUEUED 256  /* jobs waiting; one more is QAIO_ERR_BUSY */
-#define ENGINE_MAX_LABELS 256  /* continuations of one score job */
-#define ENGINE_MAX_TOP 20      /* alternatives reported with a token */
+#define ENGINE_MAX_ACTIVE 64  /* jobs computed at the same time */
+#define ENGINE_MAX_QUEUED 256 /* jobs waiting; one more is QAIO_ERR_BUSY */
+#define ENGINE_MAX_LABELS 256 /* continuations of one score job */
+#define ENGINE_MAX_TOP    20  /* alternatives reported with a token */
 
 typedef struct engine engine;
 typedef struct engine_job engine_job;
@@ -44,14 +44,14 @@ typedef struct job_params {
     job_kind kind;
     const int32_t *prompt; /* at least one token; copied */
     size_t n_prompt;
-    bool pin;              /* keep the prompt's KV in the cache for good */
+    bool pin; /* keep the prompt's KV in the cache for good */
     /* JOB_SCORE: log P(continuation | prompt), natural logarithm, summed over its tokens. */
     const id_list *continuations; /* each at least one token; copied */
     size_t n_continuations;
     bool is_relative; /* leave out the constant that all share: only the label rows of the head are computed at the prompt's end */
     /* JOB_GENERATE */
     sampling sampling;
-    size_t max_new; /* tokens; cut to what the context leaves */
+    size_t max_new;             /* tokens; cut to what the context leaves */
     const int32_t *stop_tokens; /* copied; the stop token itself is not reported */
     size_t n_stop_tokens;
     int n_top; /* alternatives with log-probabilities to report with each token; -1: no log-probabilities at all */

@@ -15,9 +15,9 @@ typedef struct candidate {
 struct sampler {
     sampling params;
     size_t vocab_size;
-    uint64_t state;        /* splitmix64 */
-    uint8_t *seen;         /* bit per token */
-    int32_t *seen_tokens;  /* each once */
+    uint64_t state;       /* splitmix64 */
+    uint8_t *seen;        /* bit per token */
+    int32_t *seen_tokens; /* each once */
     size_t n_seen;
     candidate *candidates; /* [vocab_size] heap, then the chosen ones at its end in descending order */
     double *weights;       /* [vocab_size] */

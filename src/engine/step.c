@@ -28,7 +28,8 @@ static qaio_status reserve(engine *e, kv_sequence *s, size_t n, qaio_error *err)
 }
 
 /* Adds n rows of a sequence; hidden states of the last n_outputs are wanted. */
-static qaio_status add_span(step *st, engine_job *job, score_branch *branch, const int32_t *tokens, size_t n, size_t n_outputs, qaio_error *err) {
+static qaio_status add_span(step *st, engine_job *job, score_branch *branch, const int32_t *tokens, size_t n, size_t n_outputs,
+                            qaio_error *err) {
     kv_sequence *kv = branch ? &branch->kv : &job->kv;
     qaio_status status = reserve(st->e, kv, n, err);
     if (status) return status;
