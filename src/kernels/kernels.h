@@ -1,6 +1,8 @@
 /* The arithmetic: a table of functions, filled once at start for the CPU at hand.  kernels_ref() is plain C and the specification: every
  * other version gives the same bits, because each entry fixes the order of its floating-point operations per output value (fused
  * multiply-adds where the formula says fma, no reassociation).  So a result depends on neither the batch, nor the threads, nor the machine.
+ * Formulas are evaluated from left to right in float32, every operation rounded.  Where a result is NaN only that is promised, not its
+ * payload; a maximum passes over NaN.  "Pairwise" adds 16 lanes as 16 -> 8 (lane i + lane i+8) -> 4 -> 2 -> 1.
  *
  * Weights are packed: a matrix W[n_rows, n_cols] (n_rows outputs, n_cols inputs) is cut into groups of 16 rows, the last one padded with
  * zero rows, the columns padded with zeros to a multiple of 32.  With R = 16 rows, r the row in its group, C = padded columns:
@@ -46,8 +48,9 @@ bool packed_init(packed_matrix *m, dtype type, size_t n_rows, size_t n_cols, siz
  */
 void packed_fill_group(packed_matrix *m, size_t group, const void *source, dtype source_type, float *row_f32);
 
-/* Activations quantised for int8 weights: per row and block of 32 columns q[32] = round_half_even(x * (127/amax)), d = amax/127 (both 0
- * when amax is 0), sum = sum of q.  [n, n_cols_padded], [n, n_cols_padded/32]. */
+/* Activations quantised for int8 weights: per row and block of 32 columns q[32] = round_half_even(x * (127/amax)), d = amax/127, sum = sum
+ * of q.  A block with amax < 2^-100 counts as zero (q, d and sum are 0); one with an infinity or NaN has q = 0, sum = 0, d = NaN, so that
+ * it spoils what it enters.  [n, n_cols_padded], [n, n_cols_padded/32]. */
 typedef struct quant_rows {
     int8_t *q;
     float *d;
@@ -90,15 +93,15 @@ typedef struct kernels {
     /* out[n_cols] = row `row` of m as float32 (embedding look-up). */
     void (*unpack_row)(float *out, const packed_matrix *m, size_t row);
 
-    /* y[i] = x[i] * (1 / sqrt(mean(x^2) + eps)) * w[i].  The sum of squares runs in 16 lanes (lane i%16, fma), lanes are added pairwise:
-     * 16 -> 8 (l + l+8) -> 4 -> 2 -> 1.  y[n .. n_padded) is set to zero. */
+    /* y[i] = x[i] * s * w[i], s = 1 / sqrt(sum(x^2) / n + eps).  The sum runs in 16 lanes (lane i%16, fma), added pairwise.
+     * y[n .. n_padded) is set to zero.  y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, size_t n_padded, float eps);
 
     /* Rotates pairs (i, i + n_rot/2) of x[head_dim], "NeoX" order:  x_i' = fma(-x_j, sin_i, x_i * cos_i), x_j' = fma(x_i, sin_i, x_j *
      * cos_i). */
     void (*rope)(float *x, const float *cos, const float *sin, size_t n_rot);
 
-    /* out[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp_approx(-g)); out[n .. n_padded) = 0. */
+    /* out[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp_approx(-g)); out[n .. n_padded) = 0.  out may be gate or up. */
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t n, size_t n_padded);
 
     /* See quant_rows; one row, n a multiple of 32. */
@@ -113,21 +116,23 @@ typedef struct kernels {
     /* Writes position `slot` (0..KV_BLOCK-1) of one kv head: k[head_dim] into K's column, v[head_dim] into V's row. */
     void (*kv_store)(void *k_block, void *v_block, dtype kv_type, size_t slot, const float *k, const float *v, size_t head_dim);
 
-    /* One query row, all heads of one kv head.  Per head, tiles of ATTENTION_TILE positions in order:
+    /* One query row, all heads of one kv head.  Per head, from m = -inf, l[16] = 0, out = 0, tiles of ATTENTION_TILE positions in order:
      *   s[p] = (fma chain over d = 0.. of q[d] * K[d][p]) * scale;   m' = max(m, max_p s[p]);   w[p] = exp_approx(s[p] - m');
-     *   c = exp_approx(m - m') (0 on the first tile);  l = l * c + sum_p w[p] (16 lanes p%16, then pairwise as in rms_norm);
-     *   out[d] = out[d] * c, then for p in order: out[d] = fma(w[p], V[p][d], out[d]).       At the end out[d] = out[d] / l. */
+     *   c = exp_approx(m - m') (0 on the first tile);   l[i] = fma(l[i], c, w[i] + w[16+i] + w[32+i] + w[48+i]) (w = 0 past the end);
+     *   out[d] = out[d] * c, then for p in order: out[d] = fma(w[p], V[p][d], out[d]);       m = m'.
+     * At the end out[d] = out[d] / (the l[i] added pairwise).  Reads whole columns of K, also where no position has been stored yet. */
     void (*attention)(const attention_args *a);
 
-    /* Largest value; the lowest index among equals; NaN never wins. */
+    /* Largest value; the lowest index among equals; NaN never wins; 0 when there is nothing to choose. */
     size_t (*argmax)(const float *x, size_t n);
 
-    /* log(sum(exp(x))): the maximum m first, then exp_approx(x - m) summed in 16 double lanes (lane i%16), lanes added pairwise; m +
-     * log(sum). */
+    /* log(sum(exp(x))): the maximum m first, then exp_approx(x - m) summed in 16 double lanes (lane i%16), added pairwise; m + log(sum).
+     * -inf when no value is above that. */
     double (*log_sum_exp)(const float *x, size_t n);
 } kernels;
 
-/* exp(x) within 2 ulp, the same bits in every version: clamped to [-87.3, 88.7], below the clamp 0.  Defined in ref.c. */
+/* exp(x) within 2 ulp, the same bits in every version.  Below -87.3 it is 0, above 88.7 exp(88.7); NaN stays NaN.  isa.h has the formula.
+ */
 float exp_approx(float x);
 
 const kernels *kernels_ref(void);

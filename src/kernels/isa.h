@@ -1,0 +1,30 @@
+/* What the versions for the instruction sets share: constants of the formulas and of the packed layout, and how they enter the table. */
+#ifndef QAIO_KERNELS_ISA_H
+#define QAIO_KERNELS_ISA_H
+
+#include "kernels/kernels.h"
+
+/* Bytes of one packed block: 16 f16 scales, then 8 or 4 vectors of 64 bytes. */
+#define SCALE_BYTES    (PACK_ROWS * 2)
+#define Q8_BLOCK_BYTES (SCALE_BYTES + PACK_ROWS * 32)
+#define Q4_BLOCK_BYTES (SCALE_BYTES + PACK_ROWS * 16)
+
+/* A block of activations whose largest magnitude is below this counts as zero: 127/amax stays finite. */
+#define QUANT_TINY 0x1p-100f
+
+/* exp_approx: n = rint(x/ln 2) by adding and subtracting EXP_MAGIC, r = x - n ln 2 in two parts,
+ * exp(r) = 1 + r (1 + r (C0 + r (C1 + r (C2 + r (C3 + r C4))))), a least-squares fit on [-ln 2/2, ln 2/2] with relative error 4e-9;
+ * then n is added to the exponent. */
+#define EXP_MIN    (-87.3f)
+#define EXP_MAX    88.7f
+#define EXP_LOG2E  0x1.715476p+0f
+#define EXP_MAGIC  0x1.8p23f
+#define EXP_LN2_HI 0x1.62e430p-1f
+#define EXP_LN2_LO (-0x1.05c610p-29f)
+#define EXP_C0     0x1.fffff8p-2f
+#define EXP_C1     0x1.55548ep-3f
+#define EXP_C2     0x1.555b5cp-5f
+#define EXP_C3     0x1.123bdcp-7f
+#define EXP_C4     0x1.687b46p-10f
+
+#endif
