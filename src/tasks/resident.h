@@ -1,0 +1,124 @@
+/* The resident: one model in memory with its tokenizer, chat template, engine and tasks.  Everything a program does goes through it:
+ * labels are read (label_read), replies are generated (reply), both at the same time by any number of threads.
+ *
+ * The order of a process:  resident_open -> label_start / reply_start ... finish -> resident_close. */
+#ifndef QAIO_TASKS_RESIDENT_H
+#define QAIO_TASKS_RESIDENT_H
+
+#include "checkpoint/checkpoint.h"
+#include "engine/engine.h"
+#include "tasks/task.h"
+
+typedef struct resident resident;
+
+typedef struct resident_options {
+    const char *model;     /* a file or directory; NULL: the embedded model */
+    dtype type;            /* weights in memory, see model_options; NONE: default */
+    dtype kv_type;         /* NONE: default */
+    size_t n_ctx;          /* 0: the checkpoint's, at most RESIDENT_DEFAULT_CTX */
+    size_t kv_bytes;       /* memory for KV; 0: default */
+    int n_threads;         /* 0: all CPUs this process may use */
+    const char *cpu;       /* kernels_select's name; NULL: best */
+    const char *tasks_dir; /* or NULL */
+} resident_options;
+
+#define RESIDENT_DEFAULT_CTX 4096
+
+qaio_status resident_open(resident **out, const resident_options *options, qaio_error *err);
+void resident_close(resident *r); /* every read and reply has been finished */
+
+/* Borrowed, valid as long as the resident. */
+const char *resident_model_name(const resident *r); /* "qaio-mini-zh" */
+const model_desc *resident_desc(const resident *r);
+const model *resident_model(const resident *r);
+engine *resident_engine(resident *r);
+const tokenizer *resident_tokenizer(const resident *r);
+const chat_template *resident_template(const resident *r);
+const task_set *resident_tasks(const resident *r);
+const kernels *resident_kernels(const resident *r);
+int resident_threads(const resident *r);
+
+/* The embedded checkpoint as an image; *bytes == 0 when the build has none. */
+const void *embedded_model(size_t *bytes);
+#define EMBEDDED_MODEL_NAME "qaio-mini-zh"
+
+/* ---- label tasks ---- */
+
+typedef struct label_read label_read;
+
+typedef struct label_answer {
+    const task *task;
+    size_t label;                        /* the most probable one */
+    bool is_unsure;                      /* its probability is below the task's abstain_below */
+    double raw[TASK_MAX_LABELS];         /* probabilities over the labels as the model gives them, in the order of task->labels */
+    double probabilities[TASK_MAX_LABELS]; /* calibrated, where the task has a calibration; else the same */
+    bool is_calibrated;
+    size_t n_prompt, n_cached; /* tokens */
+    double total_ms;
+} label_answer;
+
+/* Starts the reading of a text's label; the text is copied.  Special tokens in it are plain text.  QAIO_ERR_ARGUMENT: the text is empty or
+ * only white space, or the task is no label task; QAIO_ERR_LIMIT: it does not fit the context; QAIO_ERR_BUSY: the queue is full. */
+qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
+/* Waits and frees, also on failure. */
+qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err);
+void label_cancel(label_read *read); /* label_finish still has to be called; it returns QAIO_ERR_CANCELLED, or the answer if it was there */
+
+/* ---- replies ---- */
+
+#define REPLY_MAX_STOPS      16
+#define REPLY_MAX_STOP_BYTES 256
+#define REPLY_DEFAULT_TOKENS 128
+
+typedef struct reply_params {
+    float temperature, top_p, repetition_penalty; /* negative: the checkpoint's, else 0.7, 0.8, 1 */
+    int32_t top_k;                                /* negative: the checkpoint's, else 0 (all) */
+    bool has_seed;                                /* false: a fresh one for each reply */
+    uint64_t seed;
+    uint32_t max_new; /* 0: REPLY_DEFAULT_TOKENS; cut to what the context leaves */
+    const char *const *stops;
+    size_t n_stops;
+    int n_top; /* alternatives with log-probabilities for each token; -1: no log-probabilities */
+    int enable_thinking; /* -1: as the template does by itself (qwen3: the product's default is 0) */
+} reply_params;
+
+extern const reply_params reply_defaults; /* all "not given" */
+
+typedef struct reply reply;
+
+/* A reply to the last message.  With no system message in front, the chat task's own comes first.  A history that does not fit is shortened
+ * by whole turns from its beginning; the system message and the last message stay.  QAIO_ERR_ARGUMENT: no messages, or the template refuses
+ * them, or a parameter is out of range; QAIO_ERR_LIMIT: even the last message alone does not fit; QAIO_ERR_BUSY. */
+qaio_status reply_start(reply **out, resident *r, const chat_message *messages, size_t n_messages, const reply_params *params,
+                        qaio_error *err);
+/* A continuation of a raw text, no template; special tokens in it are recognised (/v1/completions). */
+qaio_status reply_start_raw(reply **out, resident *r, const char *prompt, size_t n, const reply_params *params, qaio_error *err);
+/* A generate task on a text. */
+qaio_status reply_start_task(reply **out, resident *r, const task *t, const char *text, size_t n, const reply_params *params,
+                             qaio_error *err);
+
+typedef enum reply_step { REPLY_PIECE, REPLY_END, REPLY_TIMEOUT } reply_step;
+
+/* One generated token as it concerns a reader. */
+typedef struct reply_piece {
+    const char *text; /* whole characters to show now, often "" (an unfinished character, a possible stop string); valid until the next call */
+    size_t n;
+    bool is_token;     /* false: text that was held back and comes at the end */
+    token_event token; /* log-probabilities when they were asked for */
+} reply_piece;
+
+/* Waits for the next piece, at most timeout_ms (negative: for ever).  Never emits a part of a character or a stop string. */
+reply_step reply_next(reply *p, reply_piece *out, int timeout_ms);
+void reply_cancel(reply *p); /* reply_finish still has to be called */
+
+typedef struct reply_result {
+    finish_reason finish; /* a stop string counts as FINISH_STOP */
+    size_t n_prompt, n_cached, n_generated;
+    size_t n_dropped_messages; /* of the history */
+    double first_ms, total_ms; /* since reply_start */
+} reply_result;
+
+/* Ends it (cancelled when it had not ended), frees it, also on failure. */
+qaio_status reply_finish(reply *p, reply_result *out, qaio_error *err);
+
+#endif

@@ -1,0 +1,75 @@
+/* What a task is: a prompt that turns the one model into one tool, and how its answer is read.  The built-in tasks are YAML files embedded
+ * into the program (tasks/ in the repository); a directory adds to them and overrides them by name.  Immutable once loaded. */
+#ifndef QAIO_TASKS_TASK_H
+#define QAIO_TASKS_TASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define TASK_MAX_LABELS     256
+#define TASK_MAX_FILE_BYTES (1 << 20)
+#define TASK_MAX_TASKS      256
+#define TASK_NAME_BYTES     64
+
+typedef enum task_kind {
+    TASK_LABEL,    /* one of a set of labels, read from the logits */
+    TASK_GENERATE, /* a text made from the text */
+    TASK_CHAT,     /* a reply in a conversation */
+} task_kind;
+
+typedef enum task_layout {
+    LAYOUT_OWN,   /* a system prompt of its own, the text as the user's message */
+    LAYOUT_PLAIN, /* raw text before and after, no chat template: for base models */
+} task_layout;
+
+typedef enum task_score {
+    SCORE_SUM,   /* log-probability of all tokens of the label */
+    SCORE_MEAN,  /* the same per token */
+    SCORE_FIRST, /* of the first token alone */
+} task_score;
+
+typedef struct task_label {
+    char *id;   /* "positive" */
+    char *text; /* "正面": what the model would say */
+    char *emoji; /* "" when there is none */
+} task_label;
+
+typedef struct task_test {
+    char *text;
+    char *expect; /* a label's id */
+} task_test;
+
+typedef struct task {
+    char *name; /* [a-z0-9-]+ */
+    uint64_t version;
+    char *title_zh, *title_en;
+    task_kind kind;
+    task_layout layout;
+    char *system;          /* LAYOUT_OWN and chat */
+    char *before, *after;  /* LAYOUT_PLAIN */
+    task_label *labels;
+    size_t n_labels;
+    task_score score;
+    double abstain_below; /* 0: never unsure */
+    float temperature;    /* generate and chat; negative: the checkpoint's, else 0.7 */
+    float top_p;          /* negative: the checkpoint's, else 0.8 */
+    uint32_t max_new_tokens;
+    task_test *tests;
+    size_t n_tests;
+} task;
+
+typedef struct task_set task_set;
+
+/* The built-in tasks and, when dir is not NULL, those of every *.yaml in it.  Errors say file and line. */
+qaio_status task_set_open(task_set **out, const char *dir, qaio_error *err);
+void task_set_free(task_set *set);
+
+size_t task_set_size(const task_set *set);
+const task *task_set_at(const task_set *set, size_t i); /* in the order of the built-in list, then by name */
+/* QAIO_ERR_NOT_FOUND names the tasks there are. */
+qaio_status task_set_find(const task **out, const task_set *set, const char *name, qaio_error *err);
+
+#endif
