@@ -305,7 +305,7 @@ static qaio_status attempt(exchange *x, const char *address, bool *again) {
             goto done;
         }
         if (!may_visit(x->client->origin, url)) {
-            status = error_set(x->err, QAIO_ERR_IO, "%s: the server leads from https to something less safe; refused", x->what);
+            status = error_set(x->err, QAIO_ERR_IO, "%s: the server leads to an address that is not HTTPS; refused", x->what);
             goto done;
         }
         x->discarded = 0;
