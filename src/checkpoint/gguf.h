@@ -92,6 +92,10 @@ const gguf_value *gguf_get_array(gguf_reader *r, const char *key, gguf_type item
 void gguf_missing(gguf_reader *r, const char *key);
 void gguf_refuse(gguf_reader *r, qaio_status status, const char *key, const char *message);
 
+/* "qwen2.block_count" for "block_count"; returns out. */
+#define GGUF_ARCH_KEY_BYTES 96
+const char *gguf_arch_key(char out[GGUF_ARCH_KEY_BYTES], const model_desc *desc, const char *key);
+
 qaio_status gguf_to_desc(model_desc *desc, const gguf_file *file, qaio_error *err);
 qaio_status gguf_to_tokenizer(tokenizer **out, const gguf_file *file, qaio_error *err);
 

@@ -12,10 +12,9 @@
 #include "checkpoint/roles.h"
 
 #define MAX_TOKENS (1 << 22)
-#define KEY_BYTES  96
 
-static const char *arch_key(char out[KEY_BYTES], const model_desc *desc, const char *key) {
-    snprintf(out, KEY_BYTES, "%s.%s", desc_arch_name(desc->arch), key);
+const char *gguf_arch_key(char out[GGUF_ARCH_KEY_BYTES], const model_desc *desc, const char *key) {
+    snprintf(out, GGUF_ARCH_KEY_BYTES, "%s.%s", desc_arch_name(desc->arch), key);
     return out;
 }
 
@@ -41,40 +40,40 @@ static void read_arch(gguf_reader *r, model_desc *desc) {
 }
 
 static void read_sizes(gguf_reader *r, model_desc *desc) {
-    char key[KEY_BYTES];
+    char key[GGUF_ARCH_KEY_BYTES];
     int64_t value, value_length;
     for (size_t i = 0; i < N_DESC_SIZES; i++) {
-        arch_key(key, desc, desc_sizes[i].gguf_key);
+        gguf_arch_key(key, desc, desc_sizes[i].gguf_key);
         if (gguf_get_integer(r, key, 1, desc_sizes[i].max, &value))
             *desc_size_field(desc, &desc_sizes[i]) = (size_t)value;
         else
             gguf_missing(r, key);
     }
-    if (gguf_get_integer(r, arch_key(key, desc, "attention.key_length"), 1, MODEL_MAX_SIZE, &value)) desc->head_dim = (size_t)value;
-    if (!gguf_get_number(r, arch_key(key, desc, "attention.layer_norm_rms_epsilon"), MODEL_MIN_EPS, 1, &desc->rms_norm_eps))
+    if (gguf_get_integer(r, gguf_arch_key(key, desc, "attention.key_length"), 1, MODEL_MAX_SIZE, &value)) desc->head_dim = (size_t)value;
+    if (!gguf_get_number(r, gguf_arch_key(key, desc, "attention.layer_norm_rms_epsilon"), MODEL_MIN_EPS, 1, &desc->rms_norm_eps))
         gguf_missing(r, key);
-    if (!gguf_get_number(r, arch_key(key, desc, "rope.freq_base"), MODEL_MIN_THETA, FLT_MAX, &desc->rope_theta)) gguf_missing(r, key);
-    if (gguf_get_integer(r, arch_key(key, desc, "attention.value_length"), 1, MODEL_MAX_SIZE, &value_length) && desc->head_dim &&
+    if (!gguf_get_number(r, gguf_arch_key(key, desc, "rope.freq_base"), MODEL_MIN_THETA, FLT_MAX, &desc->rope_theta)) gguf_missing(r, key);
+    if (gguf_get_integer(r, gguf_arch_key(key, desc, "attention.value_length"), 1, MODEL_MAX_SIZE, &value_length) && desc->head_dim &&
         (size_t)value_length != desc->head_dim)
         gguf_refuse(r, QAIO_ERR_UNSUPPORTED, key, "differs from attention.key_length");
 }
 
 /* What this build would compute wrongly. */
 static void refuse_variants(gguf_reader *r, const model_desc *desc) {
-    char key[KEY_BYTES];
+    char key[GGUF_ARCH_KEY_BYTES];
     const char *s;
     size_t n;
     int64_t value;
     float factor;
-    if (gguf_get_string(r, arch_key(key, desc, "rope.scaling.type"), &s, &n)) {
+    if (gguf_get_string(r, gguf_arch_key(key, desc, "rope.scaling.type"), &s, &n)) {
         if (!is_text(s, n, "none")) refuse_text(r, key, s, n, "none (no scaled rotary embedding)");
-    } else if (gguf_get_number(r, arch_key(key, desc, "rope.scaling.factor"), 0, FLT_MAX, &factor) && factor > 0 && factor != 1) {
+    } else if (gguf_get_number(r, gguf_arch_key(key, desc, "rope.scaling.factor"), 0, FLT_MAX, &factor) && factor > 0 && factor != 1) {
         gguf_refuse(r, QAIO_ERR_UNSUPPORTED, key, "asks for a scaled rotary embedding, which is not supported");
     }
-    if (gguf_get_integer(r, arch_key(key, desc, "attention.sliding_window"), 0, INT64_MAX, &value) && value > 0)
+    if (gguf_get_integer(r, gguf_arch_key(key, desc, "attention.sliding_window"), 0, INT64_MAX, &value) && value > 0)
         gguf_refuse(r, QAIO_ERR_UNSUPPORTED, key, "asks for sliding-window attention, which is not supported");
     size_t head_dim = desc->head_dim ? desc->head_dim : desc->n_heads ? desc->hidden_size / desc->n_heads : 0;
-    if (gguf_get_integer(r, arch_key(key, desc, "rope.dimension_count"), 1, MODEL_MAX_SIZE, &value) && (size_t)value != head_dim)
+    if (gguf_get_integer(r, gguf_arch_key(key, desc, "rope.dimension_count"), 1, MODEL_MAX_SIZE, &value) && (size_t)value != head_dim)
         gguf_refuse(r, QAIO_ERR_UNSUPPORTED, key, "rotates only a part of each head, which is not supported");
 }
 
