@@ -74,7 +74,7 @@ static qaio_status put_converted(writing *w, const gguf_out *t) {
         dtype_dequantize(t->source->type, w->values, in + at / from->block_size * from->block_bytes, some);
         if (!fits(w->values, some, t->type))
             return error_set(w->err, QAIO_ERR_FORMAT,
-                             "tensor \"%s\" has a value that is not finite or too large for %s (after element %zu)", name,
+                             "tensor \"%s\" has a value that is not finite or too large for %s (after element %zu)", t->name,
                              dtype_get(t->type)->name, at);
         dtype_quantize(t->type, w->block, w->values, some);
         qaio_status status = put(w, w->block, bytes);
