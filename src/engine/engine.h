@@ -57,7 +57,12 @@ typedef struct job_params {
     int n_top; /* alternatives with log-probabilities to report with each token; -1: no log-probabilities at all */
 } job_params;
 
-/* QAIO_ERR_LIMIT (the prompt does not fit the context or the KV memory), QAIO_ERR_BUSY, QAIO_ERR_ARGUMENT, QAIO_ERR_MEMORY. */
+/* Jobs submitted between the two wait for the release, so that they share their first step.  Counted; the step at hand goes on. */
+void engine_hold(engine *e);
+void engine_release(engine *e);
+
+/* QAIO_ERR_LIMIT (a prompt does not fit the context or the KV
+ * memory), QAIO_ERR_BUSY, QAIO_ERR_ARGUMENT, QAIO_ERR_MEMORY. */
 qaio_status engine_submit(engine *e, const job_params *params, engine_job **out, qaio_error *err);
 
 typedef struct token_event {

@@ -1,4 +1,4 @@
-/* What engine.c (jobs, callers) and step.c (the engine's thread) share. */
+/* What engine.c (jobs, callers), step.c (the engine's thread) and output.c (logits to tokens and scores) share. */
 #ifndef QAIO_ENGINE_INTERNAL_H
 #define QAIO_ENGINE_INTERNAL_H
 
@@ -9,10 +9,11 @@
 
 #define LOGIT_ROWS 16 /* rows of full logits at a time */
 
-/* One continuation of a score job: its own fork, computed in one step. */
+/* One continuation of a score job.  Its first token is read at the prompt's end; the others need rows of their own, in a fork. */
 typedef struct score_branch {
-    int32_t *ids; /* into the job's storage */
+    int32_t *ids; /* into the job's branch_ids */
     size_t n;
+    size_t n_computed; /* rows done, of n - 1 */
     kv_sequence kv;
     double logprob;
 } score_branch;
@@ -24,10 +25,9 @@ struct engine_job {
     bool pin, is_relative;
     int32_t *ids; /* prompt, then what was generated; [n_prompt + max_new] */
     size_t n_prompt, n_ids;
-    size_t n_computed; /* positions in kv */
     size_t n_cached;
-    kv_sequence kv;
-    size_t n_reserved; /* blocks this job may still come to need */
+    kv_sequence kv;  /* kv.n_positions tokens of ids are computed */
+    size_t n_blocks; /* KV blocks this job may come to need */
     /* score */
     score_branch *branches;
     size_t n_branches;
@@ -49,29 +49,47 @@ struct engine_job {
     double submitted_ms, started_ms, first_ms, done_ms;
 };
 
+/* A row of a step whose full logits are wanted. */
+typedef struct logit_row {
+    engine_job *job;
+    score_branch *branch; /* NULL: the end of the job's own sequence */
+    size_t branch_token;  /* the row predicts branch->ids[branch_token] */
+    const float *hidden;
+} logit_row;
+
 struct engine {
     model *model;
     const kernels *kernels;
+    /* the engine's thread alone */
     kv_pool kv;
     prefix_cache cache;
-    engine_job *active[ENGINE_MAX_ACTIVE]; /* the engine's thread alone */
+    engine_job *active[ENGINE_MAX_ACTIVE];
     size_t n_active;
-    size_t n_reserved;
-    float *hidden; /* [MODEL_MAX_ROWS, hidden stride] */
-    float *logits; /* [LOGIT_ROWS, vocab] */
+    size_t n_reserved; /* blocks promised to active jobs */
+    size_t n_pinned;   /* blocks of pinned prefixes */
+    float *hidden;     /* [MODEL_MAX_ROWS, hidden stride] */
+    float *gathered;   /* [LOGIT_ROWS, hidden stride] */
+    float *logits;     /* [LOGIT_ROWS, vocab] */
+    float *raw_logits; /* [vocab]: one row as the model gave it, where log-probabilities are asked for */
 
     pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t work; /* a job came, or closing */
+    pthread_mutex_t lock; /* guards what follows, and the shared part of jobs */
+    pthread_cond_t work;  /* a job came, or closing */
     engine_job *queue, **queue_end;
     size_t n_queued;
+    int n_holds; /* while above 0 the queue is not looked at */
     bool is_closing;
     engine_stats stats;
 };
 
 /* One step over all active jobs; ended ones leave engine->active. */
 void engine_step(engine *e);
-/* The job leaves the engine: its KV goes to the cache or back to the pool, its caller is told. */
+/* The job leaves the engine: its KV goes to the cache or back to the pool, its caller is told.  err: why, where status is not QAIO_OK. */
 void job_end(engine_job *job, qaio_status status, finish_reason finish, const qaio_error *err);
+
+/* output.c: the step's rows become tokens and scores.  Generating jobs may end here. */
+void output_rows(engine *e, const logit_row *rows, size_t n);
+/* First tokens of all continuations, from the last hidden state of the prompt, without the constant that all share. */
+void output_relative(engine *e, engine_job *job, const float *hidden);
 
 #endif

@@ -1,17 +1,14 @@
 /* One step: rows of all active jobs -> one forward pass -> tokens and scores.
  *
- *   a job's life   prompt not computed:  pieces of it, oldest job first, as many rows as are left
+ *   a job's life   prompt not computed:  pieces of it, label reads before replies, oldest first, as many rows as are left
  *                  generating:           one row, the token drawn last
- *                  scoring:              the branches' rows (all but each last token), after the prompt
+ *                  scoring:              the continuations' rows (all but each last token), after the prompt
  *
  * Rows that decode come first, so that a long prompt slows running replies by one piece at a time. */
-#include <math.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "engine/internal.h"
 
-#define PREFILL_ROWS_BESIDE_DECODE 64 /* how much of a prompt goes into a step that others wait for */
+#define PREFILL_ROWS_BESIDE_DECODE 64 /* how much of prompts goes into a step that running replies wait for */
 
 typedef struct step {
     engine *e;
@@ -41,99 +38,114 @@ static qaio_status add_span(step *st, engine_job *job, score_branch *branch, con
     return QAIO_OK;
 }
 
-static bool is_prompt_computed(const engine_job *job) { return job->n_computed >= job->n_prompt; }
+static bool is_prompt_computed(const engine_job *job) { return job->kv.n_positions >= job->n_prompt; }
 
 /* Branches fork the prompt when it is whole; a branch of one token needs no rows of its own. */
 static qaio_status add_branches(step *st, engine_job *job, qaio_error *err) {
-    for (size_t i = 0; i < job->n_branches; i++) {
+    qaio_status status = QAIO_OK;
+    for (size_t i = 0; i < job->n_branches && !status && st->n_rows < MODEL_MAX_ROWS; i++) {
         score_branch *b = &job->branches[i];
-        size_t n = b->n - 1;
-        if (n == 0 || b->kv.n_positions > job->n_prompt || st->n_rows + n > MODEL_MAX_ROWS) continue;
-        qaio_status status = b->kv.n_blocks ? QAIO_OK : kv_fork(&b->kv, &job->kv, job->n_prompt, err);
-        if (!status) status = add_span(st, job, b, b->ids, n, n, err);
-        if (status) return status;
+        size_t n = b->n - 1 - b->n_computed, left = MODEL_MAX_ROWS - st->n_rows;
+        if (n == 0) continue;
+        if (n > left) n = left;
+        if (b->n_computed == 0 && b->kv.n_positions == 0) status = kv_fork(&b->kv, &job->kv, job->n_prompt, err);
+        if (!status) status = add_span(st, job, b, b->ids + b->n_computed, n, n, err);
     }
-    return QAIO_OK;
+    return status;
 }
 
-static void gather(step *st) {
-    engine *e = st->e;
-    qaio_error err;
-    for (size_t i = e->n_active; i-- > 0;) { /* backwards: job_end moves the last job into the gap */
-        engine_job *job = e->active[i];
-        qaio_status status = QAIO_OK;
+static qaio_status add_prompt(step *st, engine_job *job, size_t *room, qaio_error *err) {
+    size_t done = job->kv.n_positions, n = job->n_prompt - done, left = MODEL_MAX_ROWS - st->n_rows;
+    if (left > *room) left = *room;
+    bool is_last = n <= left;
+    if (!is_last) n = left;
+    *room -= n;
+    return add_span(st, job, NULL, job->ids + done, n, is_last && (job->kind == JOB_GENERATE || job->n_branches), err);
+}
+
+static void gather_running(step *st) {
+    for (size_t i = st->e->n_active; i-- > 0;) { /* backwards: job_end moves the last job into the gap */
+        engine_job *job = st->e->active[i];
+        qaio_error err;
+        qaio_status status;
         if (!is_prompt_computed(job)) continue;
+        size_t n_spans = st->n_spans, n_rows = st->n_rows;
         if (job->kind == JOB_SCORE)
             status = add_branches(st, job, &err);
         else
-            status = add_span(st, job, NULL, job->ids + job->n_computed, 1, 1, &err);
-        if (status) job_end(job, status, FINISH_CANCELLED, &err);
+            status = add_span(st, job, NULL, job->ids + job->kv.n_positions, 1, 1, &err);
+        if (!status) continue;
+        st->n_spans = n_spans; /* its sequences are about to go */
+        st->n_rows = n_rows;
+        job_end(job, status, FINISH_CANCELLED, &err);
     }
-    size_t room = st->n_rows ? PREFILL_ROWS_BESIDE_DECODE : MODEL_MAX_ROWS;
-    for (size_t i = 0; i < e->n_active && room && st->n_rows < MODEL_MAX_ROWS; i++) {
+}
+
+static void gather_prompts(step *st, job_kind kind, size_t *room) {
+    engine *e = st->e;
+    for (size_t i = 0; i < e->n_active && *room && st->n_rows < MODEL_MAX_ROWS;) {
         engine_job *job = e->active[i];
-        if (is_prompt_computed(job)) continue;
-        size_t n = job->n_prompt - job->n_computed, left = MODEL_MAX_ROWS - st->n_rows;
-        if (left > room) left = room;
-        bool is_last = n <= left;
-        if (!is_last) n = left;
-        qaio_status status = add_span(st, job, NULL, job->ids + job->n_computed, n, is_last, &err);
+        qaio_error err;
+        qaio_status status = QAIO_OK;
+        if (job->kind == kind && !is_prompt_computed(job)) status = add_prompt(st, job, room, &err);
         if (status)
-            job_end(job, status, FINISH_CANCELLED, &err), i--;
+            job_end(job, status, FINISH_CANCELLED, &err);
         else
-            room -= n;
+            i++;
     }
 }
 
-static double logprob_of(const float *logits, double log_sum, int32_t token) { return (double)logits[token] - log_sum; }
+static void end_cancelled(engine *e) {
+    for (size_t i = e->n_active; i-- > 0;) {
+        pthread_mutex_lock(&e->lock);
+        bool is_cancelled = e->active[i]->is_cancelled;
+        pthread_mutex_unlock(&e->lock);
+        if (!is_cancelled) continue;
+        qaio_error err;
+        error_set(&err, QAIO_ERR_CANCELLED, "cancelled");
+        bool is_reply = e->active[i]->kind == JOB_GENERATE; /* what was generated so far is a result */
+        job_end(e->active[i], is_reply ? QAIO_OK : QAIO_ERR_CANCELLED, FINISH_CANCELLED, &err);
+    }
+}
 
-/* The n_top largest, by repeated search: n_top is small and this is only done when asked. */
-static void fill_top(token_event *event, const float *logits, size_t vocab, int n_top, double log_sum) {
-    for (int k = 0; k < n_top; k++) {
-        size_t best = vocab;
-        for (size_t i = 0; i < vocab; i++) {
-            bool is_taken = false;
-            if (best != vocab && logits[i] <= logits[best]) continue;
-            for (int j = 0; j < k; j++) is_taken |= event->top_tokens[j] == (int32_t)i;
-            if (!is_taken) best = i;
+/* Counts the rows as computed and collects those whose logits are wanted. */
+static size_t collect(step *st, logit_row *rows) {
+    const float *hidden = st->e->hidden;
+    size_t stride = model_hidden_stride(st->e->model), n = 0;
+    for (size_t i = 0; i < st->n_spans; i++) {
+        engine_job *job = st->owners[i];
+        score_branch *b = st->branches[i];
+        (b ? &b->kv : &job->kv)->n_positions += st->spans[i].n_tokens;
+        bool is_relative = !b && job->kind == JOB_SCORE && job->is_relative;
+        for (size_t k = 0; k < st->spans[i].n_outputs; k++, hidden += stride) {
+            if (is_relative)
+                output_relative(st->e, job, hidden);
+            else
+                rows[n++] = (logit_row){job, b, b ? b->n_computed + k + 1 : 0, hidden};
         }
-        event->top_tokens[k] = (int32_t)best;
-        event->top_logprobs[k] = (float)logprob_of(logits, log_sum, (int32_t)best);
+        if (b) b->n_computed += st->spans[i].n_tokens;
     }
+    return n;
 }
 
-static bool is_stop(const engine_job *job, int32_t token) {
-    for (size_t i = 0; i < job->n_stop_tokens; i++)
-        if (job->stop_tokens[i] == token) return true;
-    return false;
+static bool is_scored(const engine_job *job) {
+    if (job->kind != JOB_SCORE || !is_prompt_computed(job)) return false;
+    for (size_t i = 0; i < job->n_branches; i++)
+        if (job->branches[i].n_computed < job->branches[i].n - 1) return false;
+    return true;
 }
 
-/* Draws the next token of a job from its logits. */
-static void generate(engine_job *job, float *logits) {
-    engine *e = job->engine;
-    size_t vocab = model_description(e->model)->vocab_size;
-    token_event event = {0};
-    double log_sum = 0;
-    if (job->n_top >= 0) {
-        log_sum = e->kernels->log_sum_exp(logits, vocab);
-        fill_top(&event, logits, vocab, job->n_top, log_sum);
-    }
-    float *raw = NULL;
-    (void)raw;
-    int32_t before_sampling = -1;
-    (void)before_sampling;
-    event.token = sampler_next(job->sampler, e->kernels, logits);
-    event.logprob = job->n_top >= 0 ? (float)logprob_of(logits, log_sum, event.token) : 0;
-    if (is_stop(job, event.token)) {
-        job_end(job, QAIO_OK, FINISH_STOP, NULL);
-        return;
-    }
-    job->ids[job->n_ids++] = event.token;
-    pthread_mutex_lock(&e->lock);
-    job->events[job->n_events++] = event;
-    if (job->n_events == 1) job->first_ms = clock_ms();
-    e->stats.n_generated_tokens++;
-    pthread_cond_signal(&job->changed);
-    pthread_mutex_unlock(&e->lock);
-    if (job->n_ids - job->n_prompt == job->max_new) job_end(job, QAIO_OK, FINISH_LENGTH, NULL);
+void engine_step(engine *e) {
+    step st = {.e = e};
+    logit_row rows[MODEL_MAX_ROWS];
+    end_cancelled(e);
+    gather_running(&st);
+    size_t room = st.n_rows ? PREFILL_ROWS_BESIDE_DECODE : MODEL_MAX_ROWS;
+    gather_prompts(&st, JOB_SCORE, &room);
+    gather_prompts(&st, JOB_GENERATE, &room);
+    if (st.n_rows == 0) return;
+    model_forward(e->model, st.spans, st.n_spans, e->hidden, NULL, NULL);
+    output_rows(e, rows, collect(&st, rows));
+    for (size_t i = e->n_active; i-- > 0;)
+        if (is_scored(e->active[i])) job_end(e->active[i], QAIO_OK, FINISH_STOP, NULL);
 }

@@ -30,6 +30,7 @@ void resident_close(resident *r); /* every read and reply has been finished */
 /* Borrowed, valid as long as the resident. */
 const char *resident_model_name(const resident *r); /* "qaio-mini-zh" */
 const model_desc *resident_desc(const resident *r);
+const checkpoint *resident_checkpoint(const resident *r);
 const model *resident_model(const resident *r);
 engine *resident_engine(resident *r);
 const tokenizer *resident_tokenizer(const resident *r);
@@ -42,15 +43,19 @@ int resident_threads(const resident *r);
 const void *embedded_model(size_t *bytes);
 #define EMBEDDED_MODEL_NAME "qaio-mini-zh"
 
+/* What is started between the two begins together, in one pass over the weights.  Counted; keep it short, everybody waits. */
+void resident_hold(resident *r);
+void resident_release(resident *r);
+
 /* ---- label tasks ---- */
 
 typedef struct label_read label_read;
 
 typedef struct label_answer {
     const task *task;
-    size_t label;                        /* the most probable one */
-    bool is_unsure;                      /* its probability is below the task's abstain_below */
-    double raw[TASK_MAX_LABELS];         /* probabilities over the labels as the model gives them, in the order of task->labels */
+    size_t label;                          /* the most probable one */
+    bool is_unsure;                        /* its probability is below the task's abstain_below */
+    double raw[TASK_MAX_LABELS];           /* probabilities over the labels as the model gives them, in the order of task->labels */
     double probabilities[TASK_MAX_LABELS]; /* calibrated, where the task has a calibration; else the same */
     bool is_calibrated;
     size_t n_prompt, n_cached; /* tokens */
@@ -78,7 +83,7 @@ typedef struct reply_params {
     uint32_t max_new; /* 0: REPLY_DEFAULT_TOKENS; cut to what the context leaves */
     const char *const *stops;
     size_t n_stops;
-    int n_top; /* alternatives with log-probabilities for each token; -1: no log-probabilities */
+    int n_top;           /* alternatives with log-probabilities for each token; -1: no log-probabilities */
     int enable_thinking; /* -1: as the template does by itself (qwen3: the product's default is 0) */
 } reply_params;
 
@@ -101,7 +106,8 @@ typedef enum reply_step { REPLY_PIECE, REPLY_END, REPLY_TIMEOUT } reply_step;
 
 /* One generated token as it concerns a reader. */
 typedef struct reply_piece {
-    const char *text; /* whole characters to show now, often "" (an unfinished character, a possible stop string); valid until the next call */
+    const char
+        *text; /* whole characters to show now, often "" (an unfinished character, a possible stop string); valid until the next call */
     size_t n;
     bool is_token;     /* false: text that was held back and comes at the end */
     token_event token; /* log-probabilities when they were asked for */

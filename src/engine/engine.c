@@ -1,0 +1,394 @@
+/* Jobs and their callers.  A job is built in the caller's thread, waits in the queue, is computed by the engine's thread, and hands its
+ * results over under the engine's lock. */
+#include "engine/engine.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/internal.h"
+
+#define DEFAULT_KV_SHARE 8                 /* of the machine's memory */
+#define DEFAULT_KV_MAX   ((size_t)1 << 30) /* bytes */
+
+static size_t blocks_for(size_t n_positions) { return (n_positions + KV_BLOCK - 1) / KV_BLOCK; }
+
+/* ---- the engine's thread ---- */
+
+static bool job_can_start(const engine *e, const engine_job *job) {
+    return e->n_active < ENGINE_MAX_ACTIVE && e->n_reserved + e->n_pinned + job->n_blocks <= e->kv.max_blocks;
+}
+
+static void job_start(engine *e, engine_job *job) {
+    job->started_ms = clock_ms();
+    job->n_cached = cache_find(&e->cache, job->ids, job->n_prompt, &job->kv);
+    e->active[e->n_active++] = job;
+    e->n_reserved += job->n_blocks;
+}
+
+/* Takes jobs from the queue in order; one that does not fit yet keeps the later ones waiting, so that it is not starved. */
+static void admit(engine *e) {
+    while (e->queue && e->n_holds == 0 && job_can_start(e, e->queue)) {
+        engine_job *job = e->queue;
+        e->queue = job->next;
+        if (!e->queue) e->queue_end = &e->queue;
+        e->n_queued--;
+        job_start(e, job);
+        e->stats.n_prompt_tokens += job->n_prompt;
+        e->stats.n_cached_tokens += job->n_cached;
+    }
+}
+
+/* A cancelled job in the queue need not wait for its turn. */
+static void drop_cancelled(engine *e) {
+    engine_job **link = &e->queue;
+    while (*link) {
+        engine_job *job = *link;
+        if (!job->is_cancelled) {
+            link = &job->next;
+            continue;
+        }
+        *link = job->next;
+        e->n_queued--;
+        job->status = error_set(&job->error, QAIO_ERR_CANCELLED, "cancelled");
+        job->finish = FINISH_CANCELLED;
+        job->done_ms = clock_ms();
+        job->is_done = true;
+        pthread_cond_signal(&job->changed);
+    }
+    e->queue_end = link;
+}
+
+static void *engine_thread(void *arg) {
+    engine *e = arg;
+    pthread_mutex_lock(&e->lock);
+    for (;;) {
+        while (!e->is_closing && (!e->queue || e->n_holds) && !e->n_active) pthread_cond_wait(&e->work, &e->lock);
+        if (e->is_closing && !e->queue && !e->n_active) break;
+        drop_cancelled(e);
+        admit(e);
+        e->stats.n_active = e->n_active;
+        e->stats.n_steps += e->n_active > 0;
+        e->stats.kv_bytes_used = e->kv.n_used * e->kv.block_bytes;
+        pthread_mutex_unlock(&e->lock);
+        engine_step(e);
+        pthread_mutex_lock(&e->lock);
+        e->stats.n_active = e->n_active;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+static void clear_kv(engine *e, engine_job *job) {
+    kv_clear(&e->kv, &job->kv);
+    for (size_t i = 0; i < job->n_branches; i++) kv_clear(&e->kv, &job->branches[i].kv);
+}
+
+void job_end(engine_job *job, qaio_status status, finish_reason finish, const qaio_error *err) {
+    engine *e = job->engine;
+    size_t i = 0;
+    while (e->active[i] != job) i++;
+    e->active[i] = e->active[--e->n_active];
+    e->n_reserved -= job->n_blocks;
+    bool is_pinned = status == QAIO_OK && job->pin;
+    if (is_pinned) {
+        cache_put(&e->cache, &e->kv, job->ids, job->n_prompt, &job->kv, true);
+    } else if (status == QAIO_OK && job->kind == JOB_GENERATE) {
+        cache_put(&e->cache, &e->kv, job->ids, job->kv.n_positions, &job->kv, false);
+    }
+    clear_kv(e, job);
+    pthread_mutex_lock(&e->lock);
+    if (is_pinned) e->n_pinned += blocks_for(job->n_prompt);
+    job->status = status;
+    job->finish = finish;
+    if (err) job->error = *err;
+    job->done_ms = clock_ms();
+    if (job->first_ms == 0) job->first_ms = job->done_ms;
+    job->is_done = true;
+    pthread_cond_signal(&job->changed);
+    pthread_mutex_unlock(&e->lock); /* from here on the job may be gone */
+}
+
+/* ---- the engine ---- */
+
+static size_t default_kv_bytes(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    size_t share = pages > 0 && page_bytes > 0 ? (size_t)pages / DEFAULT_KV_SHARE * (size_t)page_bytes : DEFAULT_KV_MAX;
+    return share < DEFAULT_KV_MAX ? share : DEFAULT_KV_MAX;
+}
+
+static void release_all(engine *e) {
+    cache_clear(&e->cache, &e->kv);
+    kv_pool_deinit(&e->kv);
+    mem_free(e->hidden);
+    mem_free(e->gathered);
+    mem_free(e->logits);
+    mem_free(e->raw_logits);
+    model_free(e->model);
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->work);
+    mem_free(e);
+}
+
+qaio_status engine_new(engine **out, model *m, const kernels *k, size_t kv_bytes, qaio_error *err) {
+    engine *e = mem_zalloc(sizeof *e);
+    if (!e) {
+        model_free(m);
+        return error_memory(err);
+    }
+    e->model = m;
+    e->kernels = k;
+    e->queue_end = &e->queue;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->work, NULL);
+    size_t stride = model_hidden_stride(m), vocab = model_description(m)->vocab_size, block_bytes = model_kv_block_bytes(m);
+    size_t n_blocks = (kv_bytes ? kv_bytes : default_kv_bytes()) / block_bytes, least = blocks_for(model_context(m)) + 1;
+    kv_pool_init(&e->kv, block_bytes, n_blocks < least ? least : n_blocks);
+    e->stats.kv_bytes_max = e->kv.max_blocks * block_bytes;
+    e->hidden = mem_aligned(MODEL_MAX_ROWS * stride * sizeof(float));
+    e->gathered = mem_aligned(LOGIT_ROWS * stride * sizeof(float));
+    e->logits = mem_aligned(LOGIT_ROWS * vocab * sizeof(float));
+    e->raw_logits = mem_aligned(vocab * sizeof(float));
+    qaio_status status = e->hidden && e->gathered && e->logits && e->raw_logits ? QAIO_OK : error_memory(err);
+    if (!status && pthread_create(&e->thread, NULL, engine_thread, e) != 0)
+        status = error_set(err, QAIO_ERR_MEMORY, "cannot start the engine's thread");
+    if (status) {
+        release_all(e);
+        return status;
+    }
+    *out = e;
+    return QAIO_OK;
+}
+
+void engine_free(engine *e) {
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    e->is_closing = true;
+    pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->lock);
+    pthread_join(e->thread, NULL);
+    release_all(e);
+}
+
+const model *engine_model(const engine *e) { return e->model; }
+
+void engine_get_stats(engine *e, engine_stats *out) {
+    pthread_mutex_lock(&e->lock);
+    *out = e->stats;
+    out->n_queued = e->n_queued;
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- jobs ---- */
+
+static void job_free(engine_job *job) {
+    if (!job) return;
+    sampler_free(job->sampler);
+    mem_free(job->ids);
+    mem_free(job->branches);
+    mem_free(job->branch_ids);
+    mem_free(job->events);
+    pthread_cond_destroy(&job->changed);
+    mem_free(job);
+}
+
+static qaio_status check_ids(const int32_t *ids, size_t n, size_t vocab, qaio_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= vocab)
+            return error_set(err, QAIO_ERR_ARGUMENT, "token id %d lies outside the vocabulary of %zu", ids[i], vocab);
+    return QAIO_OK;
+}
+
+static qaio_status check_params(const engine *e, const job_params *p, qaio_error *err) {
+    size_t n_ctx = model_context(e->model), vocab = model_description(e->model)->vocab_size;
+    if (p->n_prompt == 0) return error_set(err, QAIO_ERR_ARGUMENT, "the prompt is empty");
+    if (p->n_prompt > n_ctx || (p->kind == JOB_GENERATE && p->n_prompt == n_ctx))
+        return error_set(err, QAIO_ERR_LIMIT, "the text has %zu tokens with its prompt, but the context holds %zu", p->n_prompt, n_ctx);
+    qaio_status status = check_ids(p->prompt, p->n_prompt, vocab, err);
+    if (status) return status;
+    if (p->kind == JOB_GENERATE) {
+        if (p->max_new == 0) return error_set(err, QAIO_ERR_ARGUMENT, "at least one new token must be asked for");
+        if (p->n_top > ENGINE_MAX_TOP) return error_set(err, QAIO_ERR_ARGUMENT, "at most %d alternatives a token", ENGINE_MAX_TOP);
+        if (p->n_stop_tokens > MODEL_MAX_STOP_TOKENS)
+            return error_set(err, QAIO_ERR_ARGUMENT, "at most %d stop tokens", MODEL_MAX_STOP_TOKENS);
+        return sampling_check(&p->sampling, err);
+    }
+    if (p->n_continuations == 0 && !p->pin) return error_set(err, QAIO_ERR_ARGUMENT, "nothing to score");
+    if (p->n_continuations > ENGINE_MAX_LABELS)
+        return error_set(err, QAIO_ERR_LIMIT, "%zu continuations, at most %d", p->n_continuations, ENGINE_MAX_LABELS);
+    for (size_t i = 0; i < p->n_continuations && !status; i++) {
+        const id_list *c = &p->continuations[i];
+        if (c->n == 0) return error_set(err, QAIO_ERR_ARGUMENT, "continuation %zu is empty", i);
+        if (c->n > n_ctx - p->n_prompt + 1)
+            return error_set(err, QAIO_ERR_LIMIT, "prompt and continuation have %zu tokens, but the context holds %zu", p->n_prompt + c->n,
+                             n_ctx);
+        status = check_ids(c->ids, c->n, vocab, err);
+    }
+    return status;
+}
+
+static bool copy_continuations(engine_job *job, const job_params *p) {
+    size_t total = 0;
+    for (size_t i = 0; i < p->n_continuations; i++) total += p->continuations[i].n;
+    job->branches = mem_array(p->n_continuations, sizeof *job->branches);
+    job->branch_ids = mem_array(total, sizeof *job->branch_ids);
+    if (!job->branches || !job->branch_ids) return false;
+    int32_t *ids = job->branch_ids;
+    for (size_t i = 0; i < p->n_continuations; i++) {
+        size_t n = p->continuations[i].n;
+        memcpy(ids, p->continuations[i].ids, n * sizeof *ids);
+        job->branches[i] = (score_branch){.ids = ids, .n = n};
+        /* A fork's first write copies the block it shares with the prompt. */
+        if (n > 1) job->n_blocks += blocks_for(n - 1) + 1;
+        ids += n;
+    }
+    job->n_branches = p->n_continuations;
+    return true;
+}
+
+static qaio_status prepare_generation(engine_job *job, const job_params *p, size_t vocab, qaio_error *err) {
+    job->n_stop_tokens = p->n_stop_tokens;
+    if (p->n_stop_tokens) memcpy(job->stop_tokens, p->stop_tokens, p->n_stop_tokens * sizeof *p->stop_tokens);
+    job->n_top = p->n_top;
+    if (!(job->events = mem_array(job->max_new, sizeof *job->events))) return error_memory(err);
+    qaio_status status = sampler_new(&job->sampler, &p->sampling, vocab, err);
+    if (status) return status;
+    for (size_t i = 0; i < p->n_prompt; i++) sampler_saw(job->sampler, p->prompt[i]);
+    return QAIO_OK;
+}
+
+static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qaio_error *err) {
+    qaio_status status = check_params(e, p, err);
+    if (status) return status;
+    engine_job *job = mem_zalloc(sizeof *job);
+    if (!job) return error_memory(err);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&job->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    job->engine = e;
+    job->kind = p->kind;
+    job->pin = p->pin;
+    job->is_relative = p->is_relative;
+    job->n_prompt = job->n_ids = p->n_prompt;
+    size_t left = model_context(e->model) - p->n_prompt;
+    if (p->kind == JOB_GENERATE) job->max_new = p->max_new < left ? p->max_new : left;
+    job->n_blocks = blocks_for(p->n_prompt + job->max_new) + 1;
+    job->ids = mem_array(p->n_prompt + job->max_new, sizeof *job->ids);
+    if (!job->ids || (p->kind == JOB_SCORE && !copy_continuations(job, p)))
+        status = error_memory(err);
+    else
+        memcpy(job->ids, p->prompt, p->n_prompt * sizeof *job->ids);
+    if (!status && p->kind == JOB_GENERATE) status = prepare_generation(job, p, model_description(e->model)->vocab_size, err);
+    if (status) {
+        job_free(job);
+        return status;
+    }
+    *out = job;
+    return QAIO_OK;
+}
+
+/* Under the lock. */
+static qaio_status enqueue(engine *e, engine_job *job, qaio_error *err) {
+    if (e->is_closing) return error_set(err, QAIO_ERR_CANCELLED, "the engine is closing");
+    if (e->n_queued == ENGINE_MAX_QUEUED)
+        return error_set(err, QAIO_ERR_BUSY, "%zu requests are waiting already; try again later", e->n_queued);
+    if (job->n_blocks + e->n_pinned > e->kv.max_blocks)
+        return error_set(err, QAIO_ERR_LIMIT, "the request needs %zu MiB of KV memory, %zu MiB are there",
+                         (job->n_blocks * e->kv.block_bytes) >> 20, ((e->kv.max_blocks - e->n_pinned) * e->kv.block_bytes) >> 20);
+    job->submitted_ms = clock_ms();
+    *e->queue_end = job;
+    e->queue_end = &job->next;
+    e->n_queued++;
+    e->stats.n_jobs++;
+    pthread_cond_signal(&e->work);
+    return QAIO_OK;
+}
+
+qaio_status engine_submit(engine *e, const job_params *params, engine_job **out, qaio_error *err) {
+    engine_job *job;
+    qaio_status status = job_new(&job, e, params, err);
+    if (status) return status;
+    pthread_mutex_lock(&e->lock);
+    status = enqueue(e, job, err);
+    pthread_mutex_unlock(&e->lock);
+    if (status)
+        job_free(job);
+    else
+        *out = job;
+    return status;
+}
+
+void engine_hold(engine *e) {
+    pthread_mutex_lock(&e->lock);
+    e->n_holds++;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void engine_release(engine *e) {
+    pthread_mutex_lock(&e->lock);
+    if (--e->n_holds == 0) pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static struct timespec deadline_after(int timeout_ms) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += timeout_ms / 1000;
+    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return t;
+}
+
+job_next engine_next(engine_job *job, token_event *out, int timeout_ms) {
+    engine *e = job->engine;
+    struct timespec deadline = deadline_after(timeout_ms < 0 ? 0 : timeout_ms);
+    int waited = 0;
+    pthread_mutex_lock(&e->lock);
+    while (job->n_taken == job->n_events && !job->is_done && waited == 0) {
+        if (timeout_ms < 0)
+            pthread_cond_wait(&job->changed, &e->lock);
+        else
+            waited = pthread_cond_timedwait(&job->changed, &e->lock, &deadline);
+    }
+    job_next next = NEXT_TIMEOUT;
+    if (job->n_taken < job->n_events) {
+        *out = job->events[job->n_taken++];
+        next = NEXT_TOKEN;
+    } else if (job->is_done) {
+        next = NEXT_END;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return next;
+}
+
+void engine_cancel(engine_job *job) {
+    pthread_mutex_lock(&job->engine->lock);
+    job->is_cancelled = true;
+    pthread_cond_signal(&job->engine->work);
+    pthread_mutex_unlock(&job->engine->lock);
+}
+
+qaio_status engine_finish(engine_job *job, double *logprobs, job_result *out, qaio_error *err) {
+    engine *e = job->engine;
+    pthread_mutex_lock(&e->lock);
+    while (!job->is_done) pthread_cond_wait(&job->changed, &e->lock);
+    pthread_mutex_unlock(&e->lock);
+    qaio_status status = job->status;
+    if (status && err) *err = job->error;
+    if (!status && logprobs)
+        for (size_t i = 0; i < job->n_branches; i++) logprobs[i] = job->branches[i].logprob;
+    if (!status && out)
+        *out = (job_result){.n_prompt = job->n_prompt,
+                            .n_cached = job->n_cached,
+                            .n_generated = job->n_events,
+                            .finish = job->finish,
+                            .queued_ms = (job->started_ms ? job->started_ms : job->done_ms) - job->submitted_ms,
+                            .first_ms = (job->first_ms ? job->first_ms : job->done_ms) - job->submitted_ms,
+                            .total_ms = job->done_ms - job->submitted_ms};
+    job_free(job);
+    return status;
+}

@@ -1,0 +1,44 @@
+/* Answers as JSON. */
+#include "tasks/answer.h"
+
+#include <math.h>
+
+/* JSON has no NaN; a broken model's probability becomes null. */
+static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
+static json_t *by_label(const task *t, const double *values) {
+    json_t *object = json_object();
+    for (size_t i = 0; object && i < t->n_labels; i++) {
+        if (json_object_set_new(object, t->labels[i].id, number(values[i])) == 0) continue;
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+json_t *answer_to_json(const label_answer *a, const char *model_name) {
+    const task *t = a->task;
+    const task_label *label = &t->labels[a->label];
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:I}", "task", t->name, "label", a->is_unsure ? "unsure" : label->id,
+                     "text", a->is_unsure ? "" : label->text, "emoji", a->is_unsure ? "" : label->emoji, "probability",
+                     number(a->probabilities[a->label]), "probabilities", by_label(t, a->probabilities), "raw", by_label(t, a->raw),
+                     "calibrated", a->is_calibrated, "model", model_name, "task_version", (json_int_t)t->version);
+}
+
+static const char *kind_name(task_kind kind) { return kind == TASK_LABEL ? "label" : kind == TASK_CHAT ? "chat" : "generate"; }
+
+json_t *task_to_json(const task *t) {
+    json_t *labels = json_array();
+    for (size_t i = 0; labels && i < t->n_labels; i++) {
+        const task_label *l = &t->labels[i];
+        json_array_append_new(labels, json_pack("{s:s, s:s, s:s}", "id", l->id, "text", l->text, "emoji", l->emoji));
+    }
+    return json_pack("{s:s, s:I, s:{s:s, s:s}, s:s, s:s, s:o}", "name", t->name, "version", (json_int_t)t->version, "title", "zh",
+                     t->title_zh, "en", t->title_en, "kind", kind_name(t->kind), "layout", t->layout == LAYOUT_PLAIN ? "plain" : "own",
+                     "labels", labels);
+}
+
+json_t *usage_to_json(size_t n_prompt, size_t n_cached, size_t n_generated) {
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)n_prompt, "completion_tokens", (json_int_t)n_generated,
+                     "total_tokens", (json_int_t)(n_prompt + n_generated), "prompt_tokens_details", "cached_tokens", (json_int_t)n_cached);
+}

@@ -1,0 +1,79 @@
+/* Opening and closing the resident. */
+#include "tasks/resident.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "tasks/internal.h"
+
+static qaio_status open_checkpoint(checkpoint **out, const char *path, qaio_error *err) {
+    if (path) return checkpoint_open(out, path, err);
+    size_t bytes;
+    const void *image = embedded_model(&bytes);
+    if (!bytes) return error_set(err, QAIO_ERR_NOT_FOUND, "this build has no embedded model; name one with --model");
+    return checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
+}
+
+static qaio_status open_engine(resident *r, const resident_options *o, qaio_error *err) {
+    const model_desc *desc = checkpoint_desc(r->source);
+    model_options options = {
+        .type = o->type,
+        .kv_type = o->kv_type,
+        .n_ctx = o->n_ctx                                      ? o->n_ctx
+                 : desc->context_length < RESIDENT_DEFAULT_CTX ? desc->context_length
+                                                               : RESIDENT_DEFAULT_CTX,
+        .kernels = r->kernels,
+        .pool = r->pool,
+    };
+    model *m;
+    qaio_status status = model_load(&m, r->source, &options, err);
+    return status ? status : engine_new(&r->engine, m, r->kernels, o->kv_bytes, err);
+}
+
+static const task *find_chat(const task_set *tasks) {
+    for (size_t i = 0; i < task_set_size(tasks); i++)
+        if (task_set_at(tasks, i)->kind == TASK_CHAT) return task_set_at(tasks, i);
+    return NULL;
+}
+
+qaio_status resident_open(resident **out, const resident_options *options, qaio_error *err) {
+    resident *r = mem_zalloc(sizeof *r);
+    if (!r) return error_memory(err);
+    qaio_status status = task_set_open(&r->tasks, options->tasks_dir, err);
+    if (!status) status = kernels_select(&r->kernels, options->cpu, err);
+    if (!status) status = pool_new(&r->pool, options->n_threads, err);
+    if (!status) status = open_checkpoint(&r->source, options->model, err);
+    if (!status) status = open_engine(r, options, err);
+    if (!status) {
+        r->chat = find_chat(r->tasks);
+        status = resident_pin_prompts(r, err);
+    }
+    if (status) {
+        resident_close(r);
+        return status;
+    }
+    *out = r;
+    return QAIO_OK;
+}
+
+void resident_close(resident *r) {
+    if (!r) return;
+    engine_free(r->engine);
+    checkpoint_close(r->source);
+    pool_free(r->pool);
+    task_set_free(r->tasks);
+    mem_free(r);
+}
+
+const char *resident_model_name(const resident *r) { return resident_desc(r)->name; }
+const model_desc *resident_desc(const resident *r) { return checkpoint_desc(r->source); }
+const checkpoint *resident_checkpoint(const resident *r) { return r->source; }
+const model *resident_model(const resident *r) { return engine_model(r->engine); }
+engine *resident_engine(resident *r) { return r->engine; }
+const tokenizer *resident_tokenizer(const resident *r) { return checkpoint_tokenizer(r->source); }
+const chat_template *resident_template(const resident *r) { return checkpoint_template(r->source); }
+const task_set *resident_tasks(const resident *r) { return r->tasks; }
+const kernels *resident_kernels(const resident *r) { return r->kernels; }
+int resident_threads(const resident *r) { return pool_threads(r->pool); }
+void resident_hold(resident *r) { engine_hold(r->engine); }
+void resident_release(resident *r) { engine_release(r->engine); }
