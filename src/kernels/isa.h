@@ -4,6 +4,17 @@
 
 #include "kernels/kernels.h"
 
+/* Each overrides the entries it has in a table that holds the next lower version. */
+void kernels_add_avx2(kernels *table);
+
+/* Loops over a register tile must vanish, or its arrays go to memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /* Bytes of one packed block: 16 f16 scales, then 8 or 4 vectors of 64 bytes. */
 #define SCALE_BYTES    (PACK_ROWS * 2)
 #define Q8_BLOCK_BYTES (SCALE_BYTES + PACK_ROWS * 32)

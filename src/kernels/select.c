@@ -78,7 +78,12 @@ static bool has(feature f) {
     return (r[features[f].where] >> features[f].bit & 1) && (saved_state() & features[f].xcr0) == features[f].xcr0;
 }
 
-static size_t add_versions(size_t n) { return n; }
+static size_t add_versions(size_t n) {
+    if (!has(AVX2) || !has(FMA) || !has(F16C)) return n;
+    tables[n] = tables[n - 1];
+    kernels_add_avx2(&tables[n++]);
+    return n;
+}
 
 void kernels_cpu_features(char *out, size_t out_bytes) {
     size_t used = 0;
