@@ -309,7 +309,7 @@ static qaio_status enqueue(engine *e, engine_job *job, qaio_error *err) {
 }
 
 qaio_status engine_submit(engine *e, const job_params *params, engine_job **out, qaio_error *err) {
-    engine_job *job;
+    engine_job *job = NULL;
     qaio_status status = job_new(&job, e, params, err);
     if (status) return status;
     pthread_mutex_lock(&e->lock);
