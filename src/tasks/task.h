@@ -32,8 +32,8 @@ typedef enum task_score {
 } task_score;
 
 typedef struct task_label {
-    char *id;   /* "positive" */
-    char *text; /* "正面": what the model would say */
+    char *id;    /* "positive" */
+    char *text;  /* "正面": what the model would say */
     char *emoji; /* "" when there is none */
 } task_label;
 
@@ -48,8 +48,8 @@ typedef struct task {
     char *title_zh, *title_en;
     task_kind kind;
     task_layout layout;
-    char *system;          /* LAYOUT_OWN and chat */
-    char *before, *after;  /* LAYOUT_PLAIN */
+    char *system;         /* LAYOUT_OWN and chat */
+    char *before, *after; /* LAYOUT_PLAIN */
     task_label *labels;
     size_t n_labels;
     task_score score;
