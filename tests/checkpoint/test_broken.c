@@ -113,16 +113,20 @@ static void a_changed_byte_never_crashes(void **state) {
     mem_free(image);
 }
 
+#ifdef __has_feature /* clang */
+#define IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* gcc */
+#define IS_SANITIZED 1
+#else
+#define IS_SANITIZED 0
+#endif
+
 /* 256 MiB of address space are enough for all of this: a size from a file never becomes an allocation.  Sanitizers need more than that,
  * and refuse huge allocations themselves. */
 static int limit_memory(void **state) {
     (void)state;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     const struct rlimit limit = {256 << 20, 256 << 20};
-    return setrlimit(RLIMIT_AS, &limit);
-#else
-    return 0;
-#endif
+    return IS_SANITIZED ? 0 : setrlimit(RLIMIT_AS, &limit);
 }
 
 int main(void) {
