@@ -82,6 +82,9 @@ static size_t add_versions(size_t n) {
     if (!has(AVX2) || !has(FMA) || !has(F16C)) return n;
     tables[n] = tables[n - 1];
     kernels_add_avx2(&tables[n++]);
+    if (!has(AVX512F) || !has(AVX512DQ) || !has(AVX512BW) || !has(AVX512VL) || !has(AVX512_VNNI)) return n;
+    tables[n] = tables[n - 1];
+    kernels_add_avx512(&tables[n++]);
     return n;
 }
 

@@ -55,7 +55,7 @@ ALWAYS_INLINE float weigh_tile(float s[ATTENTION_TILE], size_t n, bool is_first,
 }
 
 /* out[h][d .. d + 8 * n_vectors) over n positions. */
-ALWAYS_INLINE void add_values(const attention_args *a, float *out, const void *const *v, const float w[][ATTENTION_TILE], size_t n,
+ALWAYS_INLINE void add_values(const attention_args *a, float *out, const void *const *v, float w[][ATTENTION_TILE], size_t n,
                               const float *c, size_t d, dtype type, size_t n_heads, size_t n_vectors) {
     __m256 sum[MAX_HEADS][SUMS];
     UNROLL for (size_t h = 0; h < n_heads; h++) {
@@ -85,8 +85,8 @@ ALWAYS_INLINE void add_value(const attention_args *a, float *out, const void *co
     out[d] = sum;
 }
 
-ALWAYS_INLINE void add_tile(const attention_args *a, float *out, const void *const *v, const float w[][ATTENTION_TILE], size_t n,
-                            const float *c, dtype type, size_t n_heads) {
+ALWAYS_INLINE void add_tile(const attention_args *a, float *out, const void *const *v, float w[][ATTENTION_TILE], size_t n, const float *c,
+                            dtype type, size_t n_heads) {
     size_t wide = SUMS / n_heads, d = 0;
     for (; d + 8 * wide <= a->head_dim; d += 8 * wide) add_values(a, out, v, w, n, c, d, type, n_heads, wide);
     for (; d + 8 <= a->head_dim; d += 8) add_values(a, out, v, w, n, c, d, type, n_heads, 1);
@@ -107,7 +107,7 @@ ALWAYS_INLINE void attend(const attention_args *a, size_t head, dtype type, size
         for (; p + wide * KV_BLOCK <= n; p += wide * KV_BLOCK) score_blocks(w, a, q, k, p, type, n_heads, wide);
         for (; p < n; p += KV_BLOCK) score_blocks(w, a, q, k, p, type, n_heads, 1);
         UNROLL for (size_t h = 0; h < n_heads; h++) c[h] = weigh_tile(w[h], n, first == 0, &m[h], l[h]);
-        add_tile(a, out, a->v + first / KV_BLOCK, (const float(*)[ATTENTION_TILE])w, n, c, type, n_heads);
+        add_tile(a, out, a->v + first / KV_BLOCK, w, n, c, type, n_heads);
     }
     for (size_t h = 0; h < n_heads; h++) {
         float total = add_lanes(l[h][0], l[h][1]);
