@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 CUT_BYTES = 100_000
+MAX_SENT_BYTES = 1 << 20
 WEIGHTS = "model.safetensors"
 MODEL = {"config.json": 700, "tokenizer.json": 5000, "README.md": 50, WEIGHTS: 300_000, "onnx/model.onnx": 60}
 FILES = {  # repositories with other files than MODEL
@@ -22,7 +23,7 @@ FILES = {  # repositories with other files than MODEL
     "ggufs": {"q/m-q4_0.gguf": 3000, "m-q8_0.gguf": 4000},
     "readme": {"README.md": 50},
     "empty": {"config.json": 700, "merges.txt": 0, WEIGHTS: 10},
-    "huge": {"config.json": 700, WEIGHTS: 1 << 39},
+    "huge": {"config.json": 700, **{f"{i}.safetensors": 1 << 40 for i in range(100)}},  # more than any disk; listed only
     "up": {"../../evil.gguf": 10, **MODEL},
     "absolute": {"/tmp/evil.gguf": 10, **MODEL},
     "backslash": {"..\\evil.gguf": 10, **MODEL},
@@ -64,7 +65,7 @@ STATE = State()
 
 @functools.cache
 def list_entry(repo, path, size, modelscope):
-    data = content(size) if size < 1 << 30 else b""
+    data = content(size) if size <= MAX_SENT_BYTES else b""
     sha256 = hashlib.sha256(b"lie" if repo == "wronghash" else data).hexdigest()
     if modelscope:
         entry = {"Type": "blob", "Path": path, "Name": path.split("/")[-1], "Size": size, "Sha256": sha256, "Revision": "r"}
@@ -170,6 +171,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_file(self, repo, path):
         size = FILES.get(repo, MODEL)[path]
+        if size > MAX_SENT_BYTES:
+            return self.answer(404)
         data = content(size + {"longer": 1, "shorter": -1}.get(repo, 0))
         seen = STATE.count((repo, path))
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))

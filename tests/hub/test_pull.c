@@ -37,6 +37,7 @@ static fixture hub;
 
 static int start_server(void **state) {
     (void)state;
+    setenv("no_proxy", "127.0.0.1", 1);
     int in[2], out[2];
     assert_int_equal(pipe2(in, O_CLOEXEC), 0);
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
