@@ -16,7 +16,8 @@ typedef enum chat_family {
 typedef struct chat_template {
     chat_family family;
     char *default_system; /* the text the template itself inserts when no system message comes first, or NULL; owned */
-    bool is_recognised;   /* false: unknown template text, plain ChatML is used (the caller warns) */
+    bool thinks_unasked; /* CHAT_QWEN35: where enable_thinking is not given, the generation prompt opens a thought (some sizes: does not) */
+    bool is_recognised;  /* false: unknown template text, plain ChatML is used (the caller warns) */
 } chat_template;
 
 /* text may be NULL (no template in the checkpoint): plain ChatML, recognised. */
