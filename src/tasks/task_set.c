@@ -165,8 +165,8 @@ qaio_status task_set_find(const task **out, const task_set *set, const char *nam
     str all = {0};
     for (size_t i = 0; i < set->n; i++) str_printf(&all, "%s%s", i ? ", " : "", set->entries[i].task.name);
     qaio_status status = all.failed ? error_memory(err)
-                                      : error_set(err, QAIO_ERR_NOT_FOUND, "there is no task%s%s; there are: %s", is_presentable ? " " : "",
-                                                  is_presentable ? name : " of this name", all.data);
+                                    : error_set(err, QAIO_ERR_NOT_FOUND, "there is no task%s%s; there are: %s", is_presentable ? " " : "",
+                                                is_presentable ? name : " of this name", all.data);
     str_deinit(&all);
     return status;
 }

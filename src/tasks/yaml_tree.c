@@ -107,19 +107,25 @@ static qaio_status add_event(builder *b, const yaml_event_t *e) {
     }
 }
 
+static size_t count_lines(const char *text, size_t n) {
+    size_t lines = n > 0;
+    for (size_t i = 0; i + 1 < n; i++) lines += text[i] == '\n' || (text[i] == '\r' && text[i + 1] != '\n');
+    return lines;
+}
+
+/* libyaml counts a line after the last one, and where the bytes are no UTF-8 it knows only the byte. */
 static qaio_status parser_error(const builder *b, const yaml_parser_t *p, const char *text, size_t n) {
     if (p->error == YAML_MEMORY_ERROR) return error_memory(b->err);
-    size_t line = p->problem_mark.line + 1;
-    if (p->error == YAML_READER_ERROR) { /* it knows only the byte */
-        line = 1;
-        for (size_t i = 0; i < n && i < p->problem_offset; i++) line += text[i] == '\n';
-    }
+    size_t line = p->problem_mark.line + 1, n_lines = count_lines(text, n);
+    if (p->error == YAML_READER_ERROR) line = count_lines(text, p->problem_offset < n ? p->problem_offset + 1 : n);
+    if (line > n_lines) line = n_lines;
     return yaml_tree_error(b->err, QAIO_ERR_FORMAT, b->path, line, "not valid YAML: %s%s%s", p->context ? p->context : "",
                            p->context ? ", " : "", p->problem ? p->problem : "malformed");
 }
 
 qaio_status yaml_tree_open(yaml_tree *out, const char *path, const char *text, size_t n, qaio_error *err) {
     builder b = {.path = path, .err = err};
+    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, n -= 3; /* the mark that some editors put in front of UTF-8 */
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) return error_memory(err);
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
