@@ -110,7 +110,8 @@ static void expect_rendering(const chat_template *t, const json_t *line, const j
         if (ids) assert_true(golden_ids_equal(ids, out.ids, out.n));
         out.n = 0;
         assert_int_equal(tokenizer_encode(qwen3, text.data, text.len, NULL, 0, &out, NULL), QAIO_OK);
-        if (ids) assert_true(golden_ids_equal(ids_qwen3 ? ids_qwen3 : ids, out.ids, out.n));
+        /* The reference has no such ids for the families that are older than these tokens. */
+        if (ids && t->family >= CHAT_QWEN25) assert_true(golden_ids_equal(ids_qwen3 ? ids_qwen3 : ids, out.ids, out.n));
         token_list_deinit(&out);
     }
     str_deinit(&text);
