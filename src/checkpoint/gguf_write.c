@@ -154,18 +154,20 @@ static qaio_status encode_head(str *head, const checkpoint *c, const plan *p, dt
     return failed ? error_memory(err) : QAIO_OK;
 }
 
-static qaio_status put_all(writing *w, const str *head, const plan *p) {
+/* The pages of the source are dropped as it goes, so that memory does not grow with the model. */
+static qaio_status put_all(writing *w, const checkpoint *c, const str *head, const plan *p) {
     qaio_status status = put(w, head->data, head->len);
     if (!status) status = pad(w, head->len);
     for (size_t i = 0; i < p->n && !status; i++) {
         const gguf_out *t = &p->items[i];
         status = t->type == t->source->type ? put_copied(w, t) : put_converted(w, t);
         if (!status) status = pad(w, t->bytes);
+        checkpoint_drop_pages(c);
     }
     return status;
 }
 
-static qaio_status write_file(writing *w, const str *head, const plan *p) {
+static qaio_status write_file(writing *w, const checkpoint *c, const str *head, const plan *p) {
     file_writer file;
     for (size_t i = 0; i < p->n; i++) w->total_bytes += p->items[i].bytes;
     w->values = mem_array(CHUNK_ELEMENTS, sizeof *w->values);
@@ -174,7 +176,7 @@ static qaio_status write_file(writing *w, const str *head, const plan *p) {
     qaio_status status = file_writer_open(&file, w->path, w->err);
     if (status) return status;
     w->stream = file.stream;
-    status = put_all(w, head, p);
+    status = put_all(w, c, head, p);
     if (!status) return file_writer_commit(&file, w->err);
     file_writer_abort(&file);
     return status;
@@ -192,7 +194,7 @@ qaio_status checkpoint_write_gguf(const checkpoint *c, const char *path, dtype t
     str head = {0};
     qaio_status status = plan_tensors(&p, c, type, err);
     if (!status) status = encode_head(&head, c, &p, type, err);
-    if (!status) status = write_file(&w, &head, &p);
+    if (!status) status = write_file(&w, c, &head, &p);
     str_deinit(&head);
     mem_free(w.values);
     mem_free(w.block);
