@@ -1,0 +1,113 @@
+#include "cli/analysis.h"
+
+#include <string.h>
+
+#include "cli/json_out.h"
+#include "tasks/answer.h"
+
+#define CANCEL_POLL_MS 50
+
+static qaio_status start_chat(task_run *run, resident *r, const task *t, const reply_params *params, const analysis *a) {
+    const char *system = t->system ? t->system : "";
+    chat_message messages[] = {
+        {.role = "system", .content = system, .content_bytes = strlen(system)},
+        {.role = "user", .content = a->text.data ? a->text.data : "", .content_bytes = a->text.len},
+    };
+    reply_params own = *params;
+    if (own.temperature < 0 && t->temperature >= 0) own.temperature = t->temperature;
+    if (own.top_p < 0 && t->top_p >= 0) own.top_p = t->top_p;
+    if (own.max_new == 0) own.max_new = t->max_new_tokens;
+    size_t skipped = !t->system;
+    return reply_start(&run->reply, r, messages + skipped, 2 - skipped, &own, &run->error);
+}
+
+static qaio_status start_run(task_run *run, resident *r, const task *t, const reply_params *params, const analysis *a) {
+    const char *text = a->text.data ? a->text.data : "";
+    if (a->text.failed) return error_memory(&run->error);
+    switch (t->kind) {
+    case TASK_LABEL:
+        return label_start(&run->read, r, t, text, a->text.len, &run->error);
+    case TASK_GENERATE:
+        return reply_start_task(&run->reply, r, t, text, a->text.len, params, &run->error);
+    case TASK_CHAT:
+        return start_chat(run, r, t, params, a);
+    }
+    return QAIO_OK;
+}
+
+void analysis_start(analysis *a, resident *r, const task_choice *choice, const reply_params *params, const char *text, size_t n) {
+    memset(a, 0, sizeof *a);
+    a->choice = choice;
+    str_append(&a->text, text, n);
+    resident_hold(r);
+    for (size_t i = 0; i < choice->n; i++) a->runs[i].status = start_run(&a->runs[i], r, choice->tasks[i], params, a);
+    resident_release(r);
+}
+
+void analysis_cancel(analysis *a) {
+    for (size_t i = 0; i < a->choice->n; i++) {
+        if (a->runs[i].read) label_cancel(a->runs[i].read);
+        if (a->runs[i].reply) reply_cancel(a->runs[i].reply);
+    }
+}
+
+void analysis_finish_label(analysis *a, size_t i) {
+    task_run *run = &a->runs[i];
+    if (!run->read) return;
+    run->status = label_finish(run->read, &run->answer, &run->error);
+    run->read = NULL;
+}
+
+void analysis_finish_text(analysis *a, size_t i, analysis_show *show, void *ctx, int (*is_cancelled)(void)) {
+    task_run *run = &a->runs[i];
+    if (!run->reply) return;
+    reply_piece piece;
+    reply_step step;
+    while ((step = reply_next(run->reply, &piece, is_cancelled ? CANCEL_POLL_MS : -1)) != REPLY_END) {
+        if (is_cancelled && is_cancelled()) reply_cancel(run->reply);
+        if (step == REPLY_TIMEOUT) continue;
+        str_append(&run->text, piece.text, piece.n);
+        if (show && piece.n) show(ctx, piece.text, piece.n);
+    }
+    reply_result result;
+    run->status = reply_finish(run->reply, &result, &run->error);
+    run->reply = NULL;
+    if (!run->status && run->text.failed) run->status = error_memory(&run->error);
+}
+
+void analysis_finish(analysis *a) {
+    for (size_t i = 0; i < a->choice->n; i++) {
+        analysis_finish_label(a, i);
+        analysis_finish_text(a, i, NULL, NULL, NULL);
+    }
+}
+
+void analysis_deinit(analysis *a) {
+    if (!a->choice) return;
+    analysis_finish(a);
+    for (size_t i = 0; i < a->choice->n; i++) str_deinit(&a->runs[i].text);
+    str_deinit(&a->text);
+    a->choice = NULL;
+}
+
+const qaio_error *analysis_error(const analysis *a) {
+    for (size_t i = 0; i < a->choice->n; i++)
+        if (a->runs[i].status) return &a->runs[i].error;
+    return NULL;
+}
+
+static json_t *result_of(const task *t, const task_run *run, const char *model_name) {
+    if (run->status) return json_pack("{s:s, s:o}", "task", t->name, "error", json_text(run->error.message, strlen(run->error.message)));
+    if (t->kind == TASK_LABEL) return answer_to_json(&run->answer, model_name);
+    return json_pack("{s:s, s:o}", "task", t->name, "reply", json_text(run->text.data ? run->text.data : "", run->text.len));
+}
+
+json_t *analysis_results(const analysis *a, const char *model_name) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->choice->n; i++)
+        if (json_array_append_new(list, result_of(a->choice->tasks[i], &a->runs[i], model_name))) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}

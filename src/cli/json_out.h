@@ -1,0 +1,22 @@
+/* JSON on stdout, one object a line. */
+#ifndef QAIO_CLI_JSON_OUT_H
+#define QAIO_CLI_JSON_OUT_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define JSON_DIGITS 9 /* of real numbers for people and programs; `inspect score` prints 17 */
+
+/* Any bytes as a JSON string: ill-formed UTF-8 becomes U+FFFD.  NULL when out of memory. */
+json_t *json_text(const char *text, size_t n);
+
+/* Prints value as one line and takes the reference; NULL (out of memory) is reported.  false: it could not be written. */
+int json_print(json_t *value);
+/* The same to any stream, with this many digits. */
+int json_print_to(json_t *value, FILE *out, int digits);
+
+/* Indented, for people. */
+int json_print_pretty(json_t *value);
+
+#endif

@@ -1,0 +1,81 @@
+#include "cli/open.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/locale.h"
+#include "cli/report.h"
+#include "hub/hub.h"
+
+const char *wanted_cpu(void) {
+    const char *cpu = getenv("QAIO_CPU");
+    return cpu && cpu[0] ? cpu : NULL;
+}
+
+int open_resident(resident **out, const settings *s) {
+    qaio_error err;
+    char *path = NULL;
+    if (s->model && hub_find(&path, s->model, &err)) return report_error(&err);
+    resident_options options = {
+        .model = path,
+        .type = s->type,
+        .kv_type = s->kv_type,
+        .n_ctx = s->n_ctx,
+        .n_threads = (int)s->n_threads,
+        .cpu = wanted_cpu(),
+        .tasks_dir = s->tasks_dir,
+    };
+    qaio_status status = resident_open(out, &options, &err);
+    mem_free(path);
+    if (status) return report_error(&err);
+    if (!resident_template(*out)->is_recognised)
+        report_note("%s", TR("the model's chat template is unknown; plain ChatML is used", "不认识该模型的对话模板,改用普通 ChatML"));
+    return EXIT_DONE;
+}
+
+qaio_status open_checkpoint_named(checkpoint **out, const char *name, qaio_error *err) {
+    if (!name) {
+        size_t bytes;
+        const void *image = embedded_model(&bytes);
+        if (!bytes) return error_set(err, QAIO_ERR_NOT_FOUND, "this build has no embedded model; name one with --model");
+        return checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
+    }
+    char *path;
+    qaio_status status = hub_find(&path, name, err);
+    if (status) return status;
+    status = checkpoint_open(out, path, err);
+    mem_free(path);
+    return status;
+}
+
+static bool has_task(const task_choice *choice, const task *t) {
+    for (size_t i = 0; i < choice->n; i++)
+        if (choice->tasks[i] == t) return true;
+    return false;
+}
+
+int choose_tasks(task_choice *out, const task_set *set, const char *list) {
+    *out = (task_choice){0};
+    while (*list) {
+        char name[TASK_NAME_BYTES];
+        size_t n = strcspn(list, ",");
+        const task *t;
+        qaio_error err;
+        if (n == 0 || n >= sizeof name)
+            return report_usage(TR("no task %.*s; `qaio tasks list` shows them", "没有任务 %.*s;见 `qaio tasks list`"), (int)n, list);
+        memcpy(name, list, n);
+        name[n] = '\0';
+        if (task_set_find(&t, set, name, &err)) {
+            report_error(&err);
+            return EXIT_USAGE;
+        }
+        if (out->n == MAX_TASKS_AT_ONCE) return report_usage(TR("at most %d tasks at once", "一次最多 %d 个任务"), MAX_TASKS_AT_ONCE);
+        if (!has_task(out, t)) {
+            out->tasks[out->n++] = t;
+            out->n_labels += t->kind == TASK_LABEL;
+        }
+        list += n + (list[n] == ',');
+    }
+    return out->n ? EXIT_DONE : report_usage("%s", TR("no task named; `qaio tasks list` shows them", "没有指定任务;见 `qaio tasks list`"));
+}

@@ -1,0 +1,50 @@
+/* Everything a command line can say, and the groups of options that commands share. */
+#ifndef QAIO_CLI_SETTINGS_H
+#define QAIO_CLI_SETTINGS_H
+
+#include "cli/options.h"
+#include "tasks/resident.h"
+
+typedef struct settings {
+    operand_list operands;
+    /* everywhere */
+    bool help, json, version;
+    /* the model */
+    const char *model;
+    dtype type, kv_type;
+    uint64_t n_ctx, n_threads;
+    const char *tasks_dir;
+    /* sampling; negative: not given */
+    double temperature, top_p, repetition_penalty;
+    uint64_t top_k, seed, max_tokens;
+    bool has_top_k, has_seed;
+    text_values stops;
+    /* serve */
+    const char *host, *api_key_file;
+    uint64_t port;
+    bool insecure;
+    text_values allowed_hosts, allowed_origins;
+    /* chat */
+    const char *system;
+    bool no_mood;
+    /* batch */
+    const char *column, *format, *output_format;
+    bool force, progress, quiet;
+    /* pull */
+    const char *source, *endpoint, *revision;
+    /* inspect */
+    const char *tokenizer, *template;
+    bool plain;
+    /* bench */
+    uint64_t repeat;
+} settings;
+
+extern const settings settings_defaults;
+
+extern const option_group group_general, group_json, group_model, group_sampling, group_serve, group_chat, group_batch, group_pull,
+    group_quantize, group_inspect, group_bench;
+
+/* The options' sampling values as a reply takes them; `stops` stays the settings'. */
+reply_params settings_reply_params(const settings *s);
+
+#endif
