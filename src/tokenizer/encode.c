@@ -99,6 +99,7 @@ static qaio_status encode_all(encoder *e, const char *text, size_t n, const text
 
 qaio_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, const text_span *literal, size_t n_literal, token_list *out,
                              qaio_error *err) {
+    if (n == 0) return QAIO_OK;
     encoder e = {.t = t, .out = out, .err = err};
     size_t n_before = out->n;
     qaio_status status = encode_all(&e, text, n, literal, n_literal);
