@@ -31,7 +31,7 @@ function headers() {
 
 function kindOf(status, error) {
   if (status === 401 || status === 403) return 'unauthorized';
-  if (status === 429 || status === 503) return 'busy';
+  if (status === 429 || status === 503 || error?.type === 'rate_limit_error') return 'busy';
   if (status === 413 || error?.code === 'context_length_exceeded') return 'too_long';
   if (status >= 500 || error?.type === 'server_error') return 'server';
   return 'refused';
@@ -72,7 +72,7 @@ export async function* analyze(body, signal) {
   });
   try {
     for await (const { event, data } of serverEvents(response.body)) {
-      if (event === 'error') throw errorOf(data.error?.code === 'rate_limit_exceeded' ? 429 : 200, data);
+      if (event === 'error') throw errorOf(200, data); // the status is spent; the error's type tells
       yield { event, data };
       if (event === 'done') return;
     }

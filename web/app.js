@@ -2,7 +2,7 @@
 
 import { keepKey, listTasks, modelName } from './api.js';
 import { Chat } from './chat.js';
-import { hint, setBusy, setText, setUpComposer } from './composer.js';
+import { focusBox, hint, setBusy, setText, setUpComposer } from './composer.js';
 import { language, t, translatePage } from './i18n.js';
 import { announce, askKey, copyText, showService, toast } from './notice.js';
 import { closeDrawer, drawCurve, drawTasks, isDrawerOpen, setUpDrawer } from './panel.js';
@@ -49,10 +49,14 @@ function showLatest() {
 }
 
 const actions = {
-  again: (turn) => answer(() => chat.rerun(turn, chosenTasks())),
+  again: (turn) => {
+    answer(() => chat.rerun(turn, chosenTasks()));
+    focusBox();
+  },
   edit: (turn) => {
     chat.remove(turn);
     setText(turn.text);
+    $('message').focus();
   },
   copy: async (text) => toast(t((await copyText(text)) ? 'copied' : 'copyFailed')),
 };
@@ -100,13 +104,14 @@ async function answer(start) {
 function send(text) {
   if (chat.isBusy) return false;
   answer(() => chat.send(text, chosenTasks()));
+  focusBox();
   return true;
 }
 
 function clear() {
   const old = chat.clear();
   toast(t('cleared'), { text: t('undo'), run: () => chat.replace([...old, ...chat.turns]) });
-  setText('');
+  focusBox();
 }
 
 /* ---- the service ---- */
@@ -119,10 +124,10 @@ async function connect() {
     service = { state: 'ready', model };
     showEverything();
   } catch (error) {
-    service = { state: 'offline', model: '' };
+    if (error.kind !== 'unauthorized') return connectSoon();
+    service = { state: 'locked', model: '' };
     showService(service.state);
-    if (error.kind !== 'unauthorized') connectSoon();
-    else if (await obtainKey()) connect();
+    if (await obtainKey()) connect();
   }
 }
 

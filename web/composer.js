@@ -32,7 +32,7 @@ export function setUpComposer({ onSend, onStop }) {
     event.preventDefault();
     if (isBusy) onStop();
     else send();
-    box.focus();
+    focusBox();
   });
   addEventListener('resize', fit);
 }
@@ -53,7 +53,11 @@ export function setBusy(value) {
 export function setText(text) {
   box.value = text;
   fit();
-  box.focus();
+}
+
+/* Ready to write again; on a touch screen this would raise the keyboard over what is to be read. */
+export function focusBox() {
+  if (matchMedia('(pointer: fine)').matches) box.focus();
 }
 
 export function hint(isNarrow) {

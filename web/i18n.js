@@ -3,10 +3,13 @@
 import { settings } from './settings.js';
 
 const zh = {
+  comma: '、',
   tagline: '一个模型，多种能力 · 情感分析 + 智能对话',
   local: '本机运行 · 不联网',
   connecting: '正在连接……',
   offline: '没有连上服务',
+  locked: '需要密钥',
+  otherLanguage: 'EN',
   switchLanguage: 'Switch to English',
   switchTheme: '切换深色与浅色',
   clear: '清空',
@@ -70,10 +73,13 @@ const zh = {
 };
 
 const en = {
+  comma: ', ',
   tagline: 'One model, many skills · mood + conversation',
   local: 'runs on this machine · offline',
   connecting: 'connecting…',
   offline: 'service not reached',
+  locked: 'key needed',
+  otherLanguage: '中文',
   switchLanguage: '切换到中文',
   switchTheme: 'Switch between dark and light',
   clear: 'Clear',

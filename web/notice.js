@@ -45,10 +45,10 @@ export function askKey(wasWrong) {
   });
 }
 
-/* state: connecting | ready | offline */
+/* state: connecting | ready | offline | locked */
 export function showService(state, model) {
   const isHere = ['127.0.0.1', 'localhost', '[::1]'].includes(location.hostname);
-  const words = { connecting: t('connecting'), offline: t('offline'), ready: isHere ? `${model} · ${t('local')}` : model };
+  const words = { connecting: t('connecting'), offline: t('offline'), locked: t('locked'), ready: isHere ? `${model} · ${t('local')}` : model };
   $('service').dataset.state = state;
   $('service').textContent = words[state];
 }

@@ -26,9 +26,9 @@ export function drawTasks(tasks) {
 }
 
 function taskSwitch(task) {
-  const labels = task.labels.map(labelText).join(' · ');
+  const labels = task.labels.map(labelText).join(t('comma'));
   const box = el('input', { type: 'checkbox', role: 'switch', checked: settings.tasks.includes(task.name), onchange: () => turn(task.name, box.checked) });
-  const words = el('span', { class: 'words' }, el('span', { text: taskTitle(task) }), el('small', { text: labels, title: labels }));
+  const words = el('span', { class: 'words' }, el('span', { text: taskTitle(task) }), el('small', { text: labels }));
   return el('label', { class: 'task', 'data-task': task.name }, words, box);
 }
 

@@ -19,7 +19,7 @@ const ERROR_TEXTS = {
 /* What a screen reader hears of a finished turn. */
 export function spoken(turn, tasks) {
   const moods = turn.answers.map((answer) => `${titleOf(answer, tasks)} ${shownLabel(answer)} ${percent(answer.probability)}`);
-  return t('heard', { moods: moods.join(', '), reply: turn.reply || t('noWords') });
+  return t('heard', { moods: moods.join(t('comma')), reply: turn.reply || t('noWords') });
 }
 
 export function errorText({ kind, detail }) {
@@ -131,7 +131,7 @@ export class TurnView {
     this.#foot.hidden = turn.state === 'reading' || turn.state === 'replying';
     if (this.#foot.hidden) return;
     const children = turn.state === 'failed' ? [el('div', { class: 'failure', role: 'alert' }, icon('warn'), el('span', { text: errorText(turn.error) }))] : [el('span', { class: 'figures' }, ...this.#figures())];
-    this.#foot.replaceChildren(...children, ...this.#buttons());
+    this.#foot.replaceChildren(...children, el('span', { class: 'buttons' }, ...this.#buttons()));
   }
 
   #figures() {
@@ -140,9 +140,9 @@ export class TurnView {
     const add = (text, help) => figures.push(el('span', { text, title: help }));
     if (state === 'stopped') add(t('stopped'));
     if (timings) {
-      add(t('firstToken', { v: duration(timings.first_token_ms) }), t('firstTokenHelp'));
+      if (timings.first_token_ms !== null) add(t('firstToken', { v: duration(timings.first_token_ms) }), t('firstTokenHelp'));
       add(t('total', { v: duration(timings.total_ms) }));
-      add(t('rate', { v: timings.tokens_per_second.toFixed(timings.tokens_per_second < 10 ? 1 : 0) }));
+      if (timings.tokens_per_second > 0) add(t('rate', { v: timings.tokens_per_second.toFixed(timings.tokens_per_second < 10 ? 1 : 0) }));
     }
     if (usage) {
       const counts = { a: usage.prompt_tokens_details?.cached_tokens ?? 0, b: usage.prompt_tokens };
