@@ -11,12 +11,9 @@
 /* Any bytes as a JSON string: ill-formed UTF-8 becomes U+FFFD.  NULL when out of memory. */
 json_t *json_text(const char *text, size_t n);
 
-/* Prints value as one line and takes the reference; NULL (out of memory) is reported.  false: it could not be written. */
+/* Prints value as one line and takes the reference; NULL (out of memory) prints an error object.  -1 when it could not be printed. */
 int json_print(json_t *value);
-/* The same to any stream, with this many digits. */
+/* The same to any stream, with this many digits for real numbers. */
 int json_print_to(json_t *value, FILE *out, int digits);
-
-/* Indented, for people. */
-int json_print_pretty(json_t *value);
 
 #endif
