@@ -1,0 +1,235 @@
+/* POST /v1/analyze: the labels of a text and a reply to it.  All of it starts together, so that it shares its steps; labels are said first.
+ */
+#include "server/analyze.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "server/completion.h"
+#include "server/internal.h"
+#include "tasks/answer.h"
+
+/* ---- the request ---- */
+
+const task *task_named(const task_set *tasks, const char *name, const char *param, failure *f) {
+    const task *found = NULL;
+    qaio_error err;
+    if (task_set_find(&found, tasks, name, &err) == QAIO_OK) return found;
+    failure_set(f, 404, "task_not_found", param, "%s", err.message);
+    return NULL;
+}
+
+static bool add_task(analyze_request *out, const task_set *tasks, const char *name, failure *f) {
+    const task *t = task_named(tasks, name, "tasks", f);
+    if (!t) return false;
+    if (t->kind != TASK_LABEL) return failure_set(f, 400, "invalid_value", "tasks", "%s is not a task that reads a label", t->name);
+    out->tasks[out->n_tasks++] = t;
+    return true;
+}
+
+static bool parse_tasks(analyze_request *out, const json_t *root, const task_set *tasks, failure *f) {
+    const json_t *names = field_given(root, "tasks");
+    if (!names) return add_task(out, tasks, "sentiment", f);
+    if (!json_is_array(names)) return failure_set(f, 400, "invalid_type", "tasks", "tasks must be a list of names");
+    if (json_array_size(names) > ANALYZE_MAX_TASKS)
+        return failure_set(f, 400, "invalid_value", "tasks", "%zu tasks, at most %d", json_array_size(names), ANALYZE_MAX_TASKS);
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        if (!name) return failure_set(f, 400, "invalid_type", "tasks", "tasks must be a list of names");
+        if (!add_task(out, tasks, name, f)) return false;
+    }
+    return true;
+}
+
+/* The text is the user's last message. */
+static bool parse_conversation(analyze_request *out, const json_t *root, failure *f) {
+    if (!field_string(root, "text", &out->text, &out->text_bytes, f) || !messages_parse(&out->messages, root, "history", f)) return false;
+    if (!out->text || out->text_bytes == 0) return failure_set(f, 400, "missing", "text", "text is missing or empty");
+    message_list *m = &out->messages;
+    if (!m->items && (!(m->items = mem_array(1, sizeof *m->items)) || !(m->texts = mem_array(1, sizeof *m->texts))))
+        return failure_memory(f);
+    m->items[m->n++] = (chat_message){.role = "user", .content = out->text, .content_bytes = out->text_bytes};
+    return true;
+}
+
+bool analyze_request_parse(analyze_request *out, const json_t *root, const char *model_name, const task_set *tasks, failure *f) {
+    *out = (analyze_request){.has_reply = true};
+    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !parse_conversation(out, root, f) ||
+        !field_bool(root, "reply", &out->has_reply, f) || !parse_tasks(out, root, tasks, f))
+        return false;
+    if (!out->has_reply && out->n_tasks == 0)
+        return failure_set(f, 400, "invalid_value", "tasks", "neither tasks nor a reply are asked for");
+    return true;
+}
+
+void analyze_request_deinit(analyze_request *r) { message_list_deinit(&r->messages); }
+
+/* ---- its course ---- */
+
+typedef struct analysis {
+    resident *resident;
+    label_read *reads[ANALYZE_MAX_TASKS]; /* NULL once finished */
+    size_t n_reads, n_read;
+    reply *reply; /* NULL: none, or finished */
+    double begun_ms, labels_ms;
+    size_t n_prompt, n_cached; /* of the labels */
+} analysis;
+
+static void analysis_deinit(analysis *a) {
+    label_answer unused;
+    reply_result unused_result;
+    for (size_t i = a->n_read; i < a->n_reads; i++) label_cancel(a->reads[i]);
+    for (size_t i = a->n_read; i < a->n_reads; i++) label_finish(a->reads[i], &unused, NULL);
+    if (a->reply) reply_finish(a->reply, &unused_result, NULL);
+}
+
+static void analysis_free(void *state) {
+    analysis_deinit(state);
+    mem_free(state);
+}
+
+/* Starts everything at once; on failure nothing is left running. */
+static bool analysis_start(analysis *a, resident *r, const analyze_request *request, failure *f) {
+    *a = (analysis){.resident = r, .begun_ms = clock_ms()};
+    qaio_error err;
+    const char *param = "text";
+    qaio_status status = QAIO_OK;
+    resident_hold(r);
+    for (size_t i = 0; i < request->n_tasks && !status; i++) {
+        status = label_start(&a->reads[i], r, request->tasks[i], request->text, request->text_bytes, &err);
+        if (!status) a->n_reads++;
+    }
+    if (!status && request->has_reply) {
+        status = reply_start(&a->reply, r, request->messages.items, request->messages.n, &request->generation.params, &err);
+        param = request->messages.n > 1 ? "history" : "text";
+    }
+    resident_release(r);
+    if (!status) return true;
+    analysis_deinit(a);
+    return failure_from(f, &err, param);
+}
+
+/* The next label's answer; a new reference, NULL after filling f. */
+static json_t *next_label(analysis *a, failure *f) {
+    label_answer answer;
+    qaio_error err;
+    if (label_finish(a->reads[a->n_read++], &answer, &err)) {
+        failure_from(f, &err, "text");
+        return NULL;
+    }
+    a->labels_ms = clock_ms() - a->begun_ms;
+    a->n_prompt += answer.n_prompt;
+    a->n_cached += answer.n_cached;
+    json_t *value = answer_to_json(&answer, resident_model_name(a->resident));
+    if (!value) failure_memory(f);
+    return value;
+}
+
+/* Ends the reply, if there is one: what the event `done` says; a new reference, NULL after filling f. */
+static json_t *finish(analysis *a, failure *f) {
+    reply_result result = {0};
+    qaio_error err;
+    bool has_reply = a->reply != NULL;
+    qaio_status status = has_reply ? reply_finish(a->reply, &result, &err) : QAIO_OK;
+    a->reply = NULL;
+    if (status) {
+        failure_from(f, &err, "");
+        return NULL;
+    }
+    double generating_ms = result.total_ms - result.first_ms;
+    double rate = result.n_generated > 1 && generating_ms > 0 ? (double)(result.n_generated - 1) * 1000 / generating_ms : 0;
+    json_t *timings =
+        json_pack("{s:f, s:o, s:f, s:f}", "labels_ms", a->labels_ms, "first_token_ms", has_reply ? json_real(result.first_ms) : json_null(),
+                  "total_ms", clock_ms() - a->begun_ms, "tokens_per_second", rate);
+    json_t *done = json_pack("{s:s?, s:o, s:o, s:I, s:s}", "finish_reason", has_reply ? finish_name(result.finish) : NULL, "usage",
+                             usage_to_json(a->n_prompt + result.n_prompt, a->n_cached + result.n_cached, result.n_generated), "timings",
+                             timings, "dropped_messages", (json_int_t)result.n_dropped_messages, "model", resident_model_name(a->resident));
+    if (!done) failure_memory(f);
+    return done;
+}
+
+/* ---- as a stream ---- */
+
+static bool say(str *out, const char *event, json_t *value, const failure *f) {
+    if (value)
+        event_append(out, event, value);
+    else
+        event_append(out, "error", failure_to_json(f));
+    return value != NULL;
+}
+
+static bool next_event(void *state, str *out, int wait_ms) {
+    analysis *a = state;
+    failure f;
+    if (a->n_read < a->n_reads) return say(out, "label", next_label(a, &f), &f);
+    if (a->reply) {
+        reply_piece piece;
+        reply_step step = reply_next(a->reply, &piece, wait_ms);
+        if (step == REPLY_PIECE && piece.n) event_append(out, "delta", json_pack("{s:s%}", "text", piece.text, piece.n));
+        if (step != REPLY_END) return true;
+    }
+    say(out, "done", finish(a, &f), &f);
+    return false;
+}
+
+/* ---- at once ---- */
+
+/* False: the client has left, or f says what failed. */
+static bool gather_reply(exchange *x, analysis *a, str *text) {
+    for (;;) {
+        reply_piece piece;
+        reply_step step = reply_next(a->reply, &piece, WAIT_MS);
+        if (step == REPLY_END) return !text->failed;
+        if (exchange_is_over(x)) return false;
+        if (step == REPLY_PIECE) str_append(text, piece.text, piece.n);
+    }
+}
+
+static void answer_at_once(exchange *x, analysis *a) {
+    failure f = {0};
+    str text = {0};
+    json_t *labels = json_array(), *whole = NULL;
+    bool has_reply = a->reply != NULL;
+    while (a->n_read < a->n_reads && !f.status) {
+        json_t *label = next_label(a, &f);
+        if (label) json_array_append_new(labels, label);
+    }
+    if (!f.status && has_reply && !gather_reply(x, a, &text)) {
+        answer_nothing(x);
+        goto done;
+    }
+    if (!f.status) whole = finish(a, &f);
+    if (f.status) {
+        answer_failure(x, &f);
+        goto done;
+    }
+    json_object_set(whole, "labels", labels);
+    json_object_set_new(whole, "reply", has_reply ? json_stringn(text.data ? text.data : "", text.len) : json_null());
+    answer_json(x, MHD_HTTP_OK, json_incref(whole));
+done:
+    json_decref(whole);
+    json_decref(labels);
+    str_deinit(&text);
+    analysis_free(a);
+}
+
+void handle_analyze(exchange *x) {
+    failure f;
+    analyze_request request = {0};
+    analysis *a = NULL;
+    json_t *root = request_parse(x->body.data, x->body.len, &f);
+    bool is_good = root && analyze_request_parse(&request, root, resident_model_name(x->resident), resident_tasks(x->resident), &f);
+    if (is_good && !(a = mem_alloc(sizeof *a))) is_good = failure_memory(&f);
+    if (is_good) is_good = analysis_start(a, x->resident, &request, &f);
+    if (!is_good) {
+        mem_free(a);
+        answer_failure(x, &f);
+    } else if (request.generation.is_stream) {
+        answer_events(x, &(event_source){.state = a, .next = next_event, .free = analysis_free});
+    } else {
+        answer_at_once(x, a);
+    }
+    analyze_request_deinit(&request);
+    json_decref(root);
+}
