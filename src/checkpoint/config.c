@@ -142,7 +142,7 @@ static void read_sampling(json_reader *r, model_desc *desc) {
     json_get_number(r, "temperature", 0, 1e6, &desc->temperature);
     json_get_number(r, "top_p", 0, 1, &desc->top_p);
     json_get_number(r, "repetition_penalty", 1e-6, 1e6, &desc->repetition_penalty);
-    if (json_get_integer(r, "top_k", 0, INT32_MAX, &top_k)) desc->top_k = (int32_t)top_k;
+    if (json_get_integer(r, "top_k", -1, INT32_MAX, &top_k)) desc->top_k = (int32_t)top_k;
     if (json_get_bool(r, "do_sample", &do_sample)) desc->do_sample = do_sample;
 }
 

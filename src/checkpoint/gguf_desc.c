@@ -105,7 +105,7 @@ static void read_sampling(gguf_reader *r, model_desc *desc) {
     gguf_get_number(r, "general.sampling.temp", 0, 1e6, &desc->temperature);
     gguf_get_number(r, "general.sampling.top_p", 0, 1, &desc->top_p);
     gguf_get_number(r, "general.sampling.penalty_repeat", 1e-6, 1e6, &desc->repetition_penalty);
-    if (gguf_get_integer(r, "general.sampling.top_k", 0, INT32_MAX, &top_k)) desc->top_k = (int32_t)top_k;
+    if (gguf_get_integer(r, "general.sampling.top_k", -1, INT32_MAX, &top_k)) desc->top_k = (int32_t)top_k;
     if (gguf_get_bool(r, "qaio.do_sample", &do_sample)) desc->do_sample = do_sample;
 }
 

@@ -34,6 +34,11 @@ static void put_u32(gguf_encoder *e, const char *key, uint32_t value) {
     gguf_encode_u32(&e->text, value);
 }
 
+static void put_i32(gguf_encoder *e, const char *key, int32_t value) {
+    put_key(e, key, GGUF_I32);
+    gguf_encode_u32(&e->text, (uint32_t)value);
+}
+
 static void put_f32(gguf_encoder *e, const char *key, float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -93,7 +98,7 @@ static void encode_sizes(gguf_encoder *e, const model_desc *d) {
 }
 
 static void encode_sampling(gguf_encoder *e, const model_desc *d) {
-    if (d->top_k >= 0) put_u32(e, "general.sampling.top_k", (uint32_t)d->top_k);
+    if (d->top_k >= 0) put_i32(e, "general.sampling.top_k", d->top_k);
     if (d->top_p >= 0) put_f32(e, "general.sampling.top_p", d->top_p);
     if (d->temperature >= 0) put_f32(e, "general.sampling.temp", d->temperature);
     if (d->repetition_penalty >= 0) put_f32(e, "general.sampling.penalty_repeat", d->repetition_penalty);

@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "checkpoint/quote.h"
 
+#define MAX_ARRAY_DEPTH 4
+
 /* Takes bytes off the image; after the first failure everything reads as zero. */
 typedef struct cursor {
     const gguf_file *file;
@@ -68,14 +70,33 @@ static size_t scalar_bytes(uint32_t type) {
     return type < sizeof bytes ? bytes[type] : 0;
 }
 
-static void take_array(cursor *c, gguf_value *v) {
+static void take_array(cursor *c, gguf_value *v, int depth);
+
+/* Steps over n items; their extents are all that is checked. */
+static void take_items(cursor *c, const gguf_value *v, int depth) {
+    size_t ignored;
+    gguf_value inner = {.key = v->key, .key_bytes = v->key_bytes};
+    for (size_t i = 0; i < v->n && !c->status; i++) {
+        if (v->item_type == GGUF_STRING)
+            take_string(c, &ignored, "an array of strings");
+        else
+            take_array(c, &inner, depth + 1);
+    }
+}
+
+static size_t item_bytes_of(uint32_t type) {
+    if (type == GGUF_STRING) return 8;
+    return type == GGUF_ARRAY ? 12 : scalar_bytes(type); /* at least */
+}
+
+static void take_array(cursor *c, gguf_value *v, int depth) {
     size_t start = c->at;
     uint32_t item_type = take_u32(c, "an array");
     uint64_t n = take_u64(c, "an array");
-    size_t left = c->file->bytes - c->at, item_bytes = item_type == GGUF_STRING ? 8 : scalar_bytes(item_type);
+    size_t left = c->file->bytes - c->at, item_bytes = item_bytes_of(item_type);
     if (c->status) return;
-    if (item_bytes == 0) {
-        refuse(c, start, "key", v->key, v->key_bytes, "an array of this item type is not supported");
+    if (item_bytes == 0 || depth == MAX_ARRAY_DEPTH) {
+        refuse(c, start, "key", v->key, v->key_bytes, item_bytes ? "arrays nested too deep" : "an array of an unknown item type");
         return;
     }
     if (n > left / item_bytes) {
@@ -85,11 +106,10 @@ static void take_array(cursor *c, gguf_value *v) {
     v->item_type = (gguf_type)item_type;
     v->n = (size_t)n;
     v->data = c->file->data + c->at;
-    size_t ignored;
-    if (item_type != GGUF_STRING)
-        take(c, n * item_bytes, "an array");
+    if (item_type == GGUF_STRING || item_type == GGUF_ARRAY)
+        take_items(c, v, depth);
     else
-        for (uint64_t i = 0; i < n && !c->status; i++) take_string(c, &ignored, "an array of strings");
+        take(c, n * item_bytes, "an array");
 }
 
 static void take_value(cursor *c, gguf_value *v) {
@@ -107,7 +127,7 @@ static void take_value(cursor *c, gguf_value *v) {
     if (type == GGUF_STRING)
         v->data = (const uint8_t *)take_string(c, &v->n, "a string");
     else if (type == GGUF_ARRAY)
-        take_array(c, v);
+        take_array(c, v, 0);
     else if (bytes)
         v->data = take(c, bytes, "a value");
     else

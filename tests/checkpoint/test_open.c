@@ -6,6 +6,8 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/gguf_write.h"
 #include "checkpoint/roles.h"
 #include "support.h"
 
@@ -194,6 +196,46 @@ static void gguf_version_2_opens(void **state) {
     mem_free(image);
 }
 
+/* The tiny GGUF with one more key in front, an array `depth` deep around one u8; inserted in multiples of the alignment. */
+static uint8_t *with_nested_array(size_t depth, size_t *n) {
+    str key = {0};
+    char name[64] = "extra.";
+    size_t value_bytes = 4 + depth * 12 + 1, name_bytes = 6;
+    while ((8 + name_bytes + value_bytes) % 32) name[name_bytes++] = 'x';
+    gguf_encode_string(&key, name, name_bytes);
+    gguf_encode_u32(&key, GGUF_ARRAY);
+    for (size_t i = 1; i <= depth; i++) {
+        gguf_encode_u32(&key, i == depth ? GGUF_U8 : GGUF_ARRAY);
+        gguf_encode_u64(&key, 1);
+    }
+    str_putc(&key, 7);
+    uint8_t *image = read_bytes(TINY "/base.gguf", n);
+    image = mem_realloc(image, *n + key.len, 1);
+    memmove(image + 24 + key.len, image + 24, *n - 24);
+    memcpy(image + 24, key.data, key.len);
+    image[16]++;
+    *n += key.len;
+    str_deinit(&key);
+    return image;
+}
+
+static void nested_arrays_of_unknown_keys_are_stepped_over(void **state) {
+    (void)state;
+    for (size_t depth = 1; depth < 40; depth++) {
+        size_t n;
+        uint8_t *image = with_nested_array(depth, &n);
+        checkpoint *c = NULL;
+        qaio_error err = {0};
+        qaio_status status = checkpoint_open_memory(&c, image, n, "nested", &err);
+        if (depth <= 4)
+            assert_int_equal(status, QAIO_OK);
+        else
+            assert_non_null(strstr(err.message, "nested too deep"));
+        checkpoint_close(c);
+        mem_free(image);
+    }
+}
+
 static void a_tokenizer_loads_without_weights(void **state) {
     (void)state;
     char *dir = scratch_new();
@@ -276,6 +318,7 @@ int main(void) {
         cmocka_unit_test(a_safetensors_file_stands_for_its_directory),
         cmocka_unit_test(dropped_pages_read_the_same_again),
         cmocka_unit_test(gguf_version_2_opens),
+        cmocka_unit_test(nested_arrays_of_unknown_keys_are_stepped_over),
         cmocka_unit_test(a_tokenizer_loads_without_weights),
         cmocka_unit_test(what_is_no_model_is_refused_by_name),
         cmocka_unit_test(an_index_never_leads_out_of_the_folder),
