@@ -1,6 +1,13 @@
 #include "cli/commands.h"
 
 const command commands[] = {
+    {"serve",
+     "",
+     "the page and the HTTP interface",
+     "网页和 HTTP 接口",
+     "qaio serve\nqaio serve --port 8080 --model qwen2.5-0.5b-instruct\nqaio serve --host 0.0.0.0 --api-key-file key.txt",
+     command_serve,
+     {&group_serve, &group_model, &group_general}},
     {"run",
      "TASK[,TASK…] [TEXT… | -]",
      "tasks on texts: arguments, or one a line from -",
@@ -8,6 +15,13 @@ const command commands[] = {
      "qaio run sentiment '今天的实验终于成功了!'\nqaio run sentiment,chat - < lines.txt\nqaio run --json sentiment,emotion '天气真不错'",
      command_run,
      {&group_json, &group_sampling, &group_model, &group_general}},
+    {"batch",
+     "TASK[,TASK…] IN OUT",
+     "tasks on every row of a file: CSV, JSONL, TXT",
+     "对文件的每一行执行任务:CSV、JSONL、TXT",
+     "qaio batch sentiment reviews.csv labelled.csv\nqaio batch sentiment,intent in.jsonl out.jsonl --column message",
+     command_batch,
+     {&group_batch, &group_sampling, &group_model, &group_general}},
     {"tasks",
      "list | show TASK | test [TASK…]",
      "the tasks: list them, show one, run their tests",

@@ -58,6 +58,7 @@ static line_status take(line_reader *r, size_t length, size_t separator, const c
     const char *begin = r->buffer + r->begin;
     bool is_rest = r->is_skipping;
     r->begin += length + separator;
+    r->n_taken += length + separator;
     r->searched = 0;
     r->is_skipping = false;
     if (is_rest || length > r->max_bytes) return LINE_TOO_LONG;
@@ -74,6 +75,7 @@ line_status line_next(line_reader *r, bool may_wait, const char **line, size_t *
         if (newline) return take(r, (size_t)(newline - (r->buffer + r->begin)), 1, line, n);
         r->searched = held;
         if (held > r->max_bytes) { /* keep none of it */
+            r->n_taken += held;
             r->begin = r->end = r->searched = 0;
             r->is_skipping = true;
         }

@@ -4,13 +4,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct line_reader {
     int fd;
     size_t max_bytes; /* of a line */
     char *buffer;
     size_t begin, end, capacity;
-    size_t searched; /* bytes after begin known to have no newline */
+    uint64_t n_taken; /* bytes of lines given out */
+    size_t searched;  /* bytes after begin known to have no newline */
     bool is_eof, is_skipping;
     int error; /* errno of a read that failed; the input ends there */
 } line_reader;

@@ -1,0 +1,152 @@
+#include "cli/row_writer.h"
+
+#include <string.h>
+
+#include "cli/json_out.h"
+
+#define MAX_COLUMN_NAME (TASK_NAME_BYTES + 16)
+
+void row_writer_init(row_writer *w, FILE *out, file_format format, const row_columns *columns, const task_choice *choice,
+                     const char *model_name) {
+    *w = (row_writer){.out = out, .format = format, .columns = columns, .choice = choice, .model_name = model_name};
+}
+
+void row_writer_deinit(row_writer *w) { str_deinit(&w->line); }
+
+static bool write_line(row_writer *w) {
+    if (w->line.failed) return false;
+    fwrite(w->line.data, 1, w->line.len, w->out);
+    return fflush(w->out) == 0;
+}
+
+/* ---- CSV ---- */
+
+static size_t n_added(const task_choice *choice) { return choice->n + choice->n_labels + 1; }
+
+/* The name of an added column: those of the tasks in order, then "error". */
+static void added_name(const task_choice *choice, size_t i, char out[MAX_COLUMN_NAME]) {
+    for (size_t t = 0; t < choice->n; t++) {
+        bool is_label = choice->tasks[t]->kind == TASK_LABEL;
+        size_t n = is_label ? 2 : 1;
+        if (i < n) {
+            snprintf(out, MAX_COLUMN_NAME, "%s_%s", choice->tasks[t]->name, !is_label ? "reply" : i == 0 ? "label" : "probability");
+            return;
+        }
+        i -= n;
+    }
+    snprintf(out, MAX_COLUMN_NAME, "error");
+}
+
+static bool is_replaced(const row_writer *w, const char *name) {
+    for (size_t i = 0; i < n_added(w->choice); i++) {
+        char added[MAX_COLUMN_NAME];
+        added_name(w->choice, i, added);
+        if (strcmp(added, name) == 0) return true;
+    }
+    return false;
+}
+
+static void add_field(str *line, const char *text, size_t n, bool is_first) {
+    if (!is_first) str_putc(line, ',');
+    csv_write_field(line, text, n);
+}
+
+void row_writer_begin(row_writer *w) {
+    if (w->format != FORMAT_CSV) return;
+    str_clear(&w->line);
+    bool is_first = true;
+    for (size_t i = 0; i < w->columns->n; i++) {
+        const char *name = w->columns->names[i];
+        if (is_replaced(w, name)) continue;
+        add_field(&w->line, name, strlen(name), is_first);
+        is_first = false;
+    }
+    for (size_t i = 0; i < n_added(w->choice); i++) {
+        char name[MAX_COLUMN_NAME];
+        added_name(w->choice, i, name);
+        add_field(&w->line, name, strlen(name), is_first);
+        is_first = false;
+    }
+    str_putc(&w->line, '\n');
+    write_line(w);
+}
+
+static void add_answers(row_writer *w, const analysis *a, bool is_first) {
+    for (size_t i = 0; i < w->choice->n; i++) {
+        const task *t = w->choice->tasks[i];
+        const task_run *run = a ? &a->runs[i] : NULL;
+        if (run && run->status) run = NULL;
+        if (t->kind == TASK_LABEL) {
+            char p[32] = "";
+            const char *label = !run ? "" : run->answer.is_unsure ? "unsure" : t->labels[run->answer.label].id;
+            if (run) snprintf(p, sizeof p, "%.6f", run->answer.probabilities[run->answer.label]);
+            add_field(&w->line, label, strlen(label), is_first);
+            add_field(&w->line, p, strlen(p), false);
+        } else {
+            add_field(&w->line, run && run->text.data ? run->text.data : "", run ? run->text.len : 0, is_first);
+        }
+        is_first = false;
+    }
+}
+
+static void csv_row(row_writer *w, const row *r, const analysis *a, const char *error) {
+    bool is_first = true;
+    str value = {0};
+    for (size_t i = 0; i < w->columns->n; i++) {
+        if (is_replaced(w, w->columns->names[i])) continue;
+        str_clear(&value);
+        row_value(r, w->columns, i, &value);
+        add_field(&w->line, value.data ? value.data : "", value.len, is_first);
+        is_first = false;
+    }
+    w->line.failed |= value.failed;
+    str_deinit(&value);
+    add_answers(w, a, is_first);
+    add_field(&w->line, error, strlen(error), false);
+    str_putc(&w->line, '\n');
+}
+
+/* ---- JSONL, TXT ---- */
+
+static bool jsonl_row(row_writer *w, const row *r, const analysis *a, const char *error) {
+    json_t *object = row_object(r, w->columns);
+    json_object_del(object, "error");
+    if (a) json_object_set_new(object, "results", analysis_results(a, w->model_name));
+    if (error[0]) json_object_set_new(object, "error", json_text(error, strlen(error)));
+    return json_print_to(object, w->out, JSON_DIGITS) == 0 && fflush(w->out) == 0;
+}
+
+/* Text on one line. */
+static void add_cell(str *line, const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) str_putc(line, memchr("\t\r\n", text[i], 3) ? ' ' : text[i]);
+}
+
+static void txt_row(row_writer *w, const row *r, const analysis *a, const char *error) {
+    for (size_t i = 0; i < w->choice->n; i++) {
+        const task *t = w->choice->tasks[i];
+        const task_run *run = a ? &a->runs[i] : NULL;
+        bool is_label = t->kind == TASK_LABEL;
+        if (!run || run->status)
+            str_puts(&w->line, is_label ? "\t\t" : "\t");
+        else if (is_label)
+            str_printf(&w->line, "%s\t%.4f\t", run->answer.is_unsure ? "unsure" : t->labels[run->answer.label].text,
+                       run->answer.probabilities[run->answer.label]);
+        else
+            add_cell(&w->line, run->text.data ? run->text.data : "", run->text.len), str_putc(&w->line, '\t');
+    }
+    add_cell(&w->line, r->text.data ? r->text.data : "", r->text.len);
+    if (error[0]) str_printf(&w->line, "\terror: %s", error);
+    str_putc(&w->line, '\n');
+}
+
+bool row_write(row_writer *w, const row *r, const analysis *a) {
+    const qaio_error *err = r->status ? &r->error : a ? analysis_error(a) : NULL;
+    const char *error = err ? err->message : "";
+    if (w->format == FORMAT_JSONL) return jsonl_row(w, r, a, error);
+    str_clear(&w->line);
+    if (w->format == FORMAT_CSV)
+        csv_row(w, r, a, error);
+    else
+        txt_row(w, r, a, error);
+    return write_line(w);
+}
