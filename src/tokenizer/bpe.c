@@ -30,12 +30,20 @@ void bpe_merges_deinit(bpe_merges *m) {
 
 static uint64_t pair_of(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
 
+static size_t first_slot(const bpe_merges *m, uint64_t pair) {
+    uint64_t hash = pair * UINT64_C(0x9E3779B97F4A7C15);
+    return (size_t)(hash ^ hash >> 32) & (m->n_slots - 1);
+}
+
 /* The slot of the pair, or the empty one where it would stand. */
 static bpe_merge *find(const bpe_merges *m, uint64_t pair) {
-    uint64_t hash = pair * UINT64_C(0x9E3779B97F4A7C15);
-    size_t i = (size_t)(hash ^ hash >> 32) & (m->n_slots - 1);
+    size_t i = first_slot(m, pair);
     while (m->slots[i].rank != BPE_NO_RANK && m->slots[i].pair != pair) i = (i + 1) & (m->n_slots - 1);
     return &m->slots[i];
+}
+
+void bpe_merges_prefetch(const bpe_merges *m, int32_t left, int32_t right) {
+    __builtin_prefetch(&m->slots[first_slot(m, pair_of(left, right))]);
 }
 
 void bpe_merges_put(bpe_merges *m, int32_t left, int32_t right, uint32_t rank, int32_t merged) {

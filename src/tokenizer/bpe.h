@@ -23,6 +23,7 @@ typedef struct bpe_merges {
 
 qaio_status bpe_merges_init(bpe_merges *m, size_t n_merges, qaio_error *err);
 void bpe_merges_deinit(bpe_merges *m);
+void bpe_merges_prefetch(const bpe_merges *m, int32_t left, int32_t right);
 void bpe_merges_put(bpe_merges *m, int32_t left, int32_t right, uint32_t rank, int32_t merged); /* a pair met again takes the new rank */
 
 /* What one word needs while it is merged; grows to the longest word.  Zero-initialise. */

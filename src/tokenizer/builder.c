@@ -30,7 +30,7 @@ static bool is_added(token_kind kind) { return kind == TOKEN_SPECIAL || kind == 
 void builder_add_piece(vocabulary_builder *b, json_scan *s, uint32_t id, json_slice piece, token_kind kind) {
     if (s->status) return;
     if (piece.n == 0 || piece.n > TOKENIZER_MAX_PIECE_BYTES) {
-        json_scan_refuse(s, QAIO_ERR_FORMAT, "token %u has %zu bytes; 1 to %u are possible", id, piece.n, TOKENIZER_MAX_PIECE_BYTES);
+        json_scan_refuse(s, QAIO_ERR_FORMAT, "token %u has %zu bytes; 1 to %d are possible", id, piece.n, TOKENIZER_MAX_PIECE_BYTES);
         return;
     }
     s->status = reserve(&b->pieces, &b->pieces_capacity, (size_t)id + 1, s->err);
@@ -55,7 +55,7 @@ qaio_status builder_add_merge(vocabulary_builder *b, size_t begin, qaio_error *e
     size_t n = b->text.len - begin;
     if (b->text.failed) return error_memory(err);
     if (n > TOKENIZER_MAX_PIECE_BYTES || b->n_merges >= TOKENIZER_MAX_MERGES)
-        return error_set(err, QAIO_ERR_LIMIT, "merge %zu has %zu bytes; at most %u merges of %u bytes", b->n_merges, n,
+        return error_set(err, QAIO_ERR_LIMIT, "merge %zu has %zu bytes; at most %u merges of %d bytes", b->n_merges, n,
                          TOKENIZER_MAX_MERGES, TOKENIZER_MAX_PIECE_BYTES);
     qaio_status status = reserve(&b->merges, &b->merges_capacity, b->n_merges + 1, err);
     if (!status) b->merges[b->n_merges++] = (vocabulary_entry){begin, (uint32_t)n, TOKEN_NORMAL};

@@ -7,7 +7,7 @@
 
 #define TOKENIZER_MAX_TOKENS      (1u << 20)
 #define TOKENIZER_MAX_MERGES      (1u << 21)
-#define TOKENIZER_MAX_PIECE_BYTES (1u << 16)
+#define TOKENIZER_MAX_PIECE_BYTES 65535
 
 /* Strings that lie one behind another in one block. */
 typedef struct string_list {

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "tokenizer/internal.h"
+#include "tokenizer/piece_index.h"
 
 /* The 68 bytes that are not printable in Latin-1 stand as U+0100..U+0143, in order; the others as themselves. */
 static bool is_own_letter(uint32_t c) { return (c >= 0x21 && c <= 0x7E) || (c >= 0xA1 && c <= 0xFF && c != 0xAD); }
@@ -22,40 +23,7 @@ int letter_to_byte(uint32_t c) {
     return c == 0x143 ? 0xAD : -1;
 }
 
-/* Piece -> id, while a tokenizer is made: open addressing, at most half full. */
-typedef struct piece_index {
-    struct piece_slot {
-        uint32_t hash;
-        int32_t id; /* -1: empty */
-    } * slots;      /* owned */
-    size_t n_slots;
-    const string_list *pieces;
-} piece_index;
-
-static uint32_t hash_bytes(const char *s, size_t n) {
-    uint64_t hash = n * UINT64_C(0x9E3779B97F4A7C15), word;
-    for (; n >= 8; s += 8, n -= 8) {
-        memcpy(&word, s, 8);
-        hash = (hash ^ word) * UINT64_C(0xFF51AFD7ED558CCD);
-        hash ^= hash >> 32;
-    }
-    word = 0;
-    memcpy(&word, s, n);
-    hash = (hash ^ word) * UINT64_C(0xFF51AFD7ED558CCD);
-    return (uint32_t)(hash >> 32) ^ (uint32_t)hash;
-}
-
-static struct piece_slot *find_slot(const piece_index *index, const char *s, size_t n) {
-    uint32_t hash = hash_bytes(s, n);
-    for (size_t i = hash & (index->n_slots - 1);; i = (i + 1) & (index->n_slots - 1)) {
-        struct piece_slot *slot = &index->slots[i];
-        if (slot->id < 0) {
-            slot->hash = hash; /* for the caller that fills the slot */
-            return slot;
-        }
-        if (slot->hash == hash && index->pieces->lengths[slot->id] == n && memcmp(index->pieces->items[slot->id], s, n) == 0) return slot;
-    }
-}
+enum { BLOCK = 16 }; /* so many table look-ups are under way at once */
 
 static qaio_status string_list_copy(string_list *out, const char *const *items, const uint32_t *lengths, size_t n, qaio_error *err) {
     size_t total = 0;
@@ -83,21 +51,21 @@ static void string_list_deinit(string_list *list) {
 }
 
 static qaio_status index_pieces(piece_index *index, const tokenizer *t, const char *path, qaio_error *err) {
-    index->pieces = &t->pieces;
-    index->n_slots = 16;
-    while (index->n_slots / 2 < t->pieces.n) index->n_slots *= 2;
-    index->slots = mem_realloc(NULL, index->n_slots, sizeof *index->slots);
-    if (!index->slots) return error_memory(err);
-    memset(index->slots, 0xFF, index->n_slots * sizeof *index->slots);
+    qaio_status status = piece_index_init(index, t->pieces.n, err);
+    if (status) return status;
+    piece_key keys[BLOCK];
     for (size_t id = 0; id < t->pieces.n; id++) {
+        for (size_t i = id; id % BLOCK == 0 && i < id + BLOCK && i < t->pieces.n; i++) {
+            keys[i % BLOCK] = piece_key_of(t->pieces.items[i], t->pieces.lengths[i]);
+            piece_index_prefetch(index, &keys[i % BLOCK]);
+        }
         if (t->kinds[id] == TOKEN_UNUSED) continue;
-        uint32_t n = t->pieces.lengths[id];
-        if (n == 0 || n > TOKENIZER_MAX_PIECE_BYTES)
-            return error_at(err, QAIO_ERR_FORMAT, path, -1, "token %zu has %u bytes; 1 to %u are possible", id, n,
+        const piece_key *key = &keys[id % BLOCK];
+        if (key->n == 0 || key->n > TOKENIZER_MAX_PIECE_BYTES)
+            return error_at(err, QAIO_ERR_FORMAT, path, -1, "token %zu has %u bytes; 1 to %d are possible", id, key->n,
                             TOKENIZER_MAX_PIECE_BYTES);
-        struct piece_slot *slot = find_slot(index, t->pieces.items[id], n);
-        if (slot->id >= 0) return error_at(err, QAIO_ERR_FORMAT, path, -1, "tokens %d and %zu are the same piece", slot->id, id);
-        slot->id = (int32_t)id;
+        int32_t same = piece_index_add(index, key, (int32_t)id);
+        if (same >= 0) return error_at(err, QAIO_ERR_FORMAT, path, -1, "tokens %d and %zu are the same piece", same, id);
     }
     return QAIO_OK;
 }
@@ -105,8 +73,8 @@ static qaio_status index_pieces(piece_index *index, const tokenizer *t, const ch
 static qaio_status find_bytes(tokenizer *t, const piece_index *index, const char *path, qaio_error *err) {
     for (int byte = 0; byte < 256; byte++) {
         char letter[4];
-        size_t n = utf8_encode(byte_to_letter((uint8_t)byte), letter);
-        t->byte_ids[byte] = find_slot(index, letter, n)->id;
+        piece_key key = piece_key_of(letter, utf8_encode(byte_to_letter((uint8_t)byte), letter));
+        t->byte_ids[byte] = piece_index_find(index, &key);
         if (t->byte_ids[byte] < 0)
             return error_at(err, QAIO_ERR_FORMAT, path, -1, "no token for the byte 0x%02x; a byte-level vocabulary has one for every byte",
                             byte);
@@ -118,34 +86,70 @@ static qaio_status refuse_merge(const char *path, size_t rank, const char *reaso
     return error_at(err, QAIO_ERR_FORMAT, path, -1, "merge %zu %s", rank, reason);
 }
 
+typedef struct merge_halves {
+    piece_key left, right;
+    int32_t left_id, right_id, merged_id;
+} merge_halves;
+
+static qaio_status split_merge(const tokenizer *t, size_t rank, merge_halves *out, const char *path, qaio_error *err) {
+    const char *s = t->merges.items[rank], *end = s + t->merges.lengths[rank], *space = memchr(s, ' ', (size_t)(end - s));
+    if (end - s > TOKENIZER_MAX_PIECE_BYTES) return refuse_merge(path, rank, "is too long", err);
+    if (!space || space == s || space == end - 1 || memchr(space + 1, ' ', (size_t)(end - space - 1)))
+        return refuse_merge(path, rank, "is not two pieces with a space between", err);
+    out->left = piece_key_of(s, (size_t)(space - s));
+    out->right = piece_key_of(space + 1, (size_t)(end - space - 1));
+    return QAIO_OK;
+}
+
 /* Vocabularies are mostly in the order of their merges: the id behind the last merged one is tried before the index. */
-static int32_t find_merged(const piece_index *index, int32_t guess, const char *joined, size_t n) {
-    const string_list *pieces = index->pieces;
-    if ((size_t)guess < pieces->n && pieces->lengths[guess] == n && memcmp(pieces->items[guess], joined, n) == 0) return guess;
-    return find_slot(index, joined, n)->id;
+static int32_t find_merged(const tokenizer *t, const piece_index *index, int32_t guess, const piece_key *left, const piece_key *right) {
+    size_t n = (size_t)left->n + right->n;
+    if ((size_t)guess < t->pieces.n && t->kinds[guess] != TOKEN_UNUSED && t->pieces.lengths[guess] == n &&
+        memcmp(t->pieces.items[guess], left->text, left->n) == 0 && memcmp(t->pieces.items[guess] + left->n, right->text, right->n) == 0)
+        return guess;
+    char joined[TOKENIZER_MAX_PIECE_BYTES];
+    memcpy(joined, left->text, left->n);
+    memcpy(joined + left->n, right->text, right->n);
+    piece_key key = piece_key_of(joined, n);
+    return piece_index_find(index, &key);
+}
+
+/* The merges of ranks begin .. begin + n - 1; *merged is the last merged id before and after. */
+static qaio_status resolve_block(tokenizer *t, const piece_index *index, size_t begin, size_t n, int32_t *merged, const char *path,
+                                 qaio_error *err) {
+    merge_halves block[BLOCK];
+    for (size_t i = 0; i < n; i++) {
+        qaio_status status = split_merge(t, begin + i, &block[i], path, err);
+        if (status) return status;
+        piece_index_prefetch(index, &block[i].left);
+        piece_index_prefetch(index, &block[i].right);
+    }
+    for (size_t i = 0; i < n; i++) {
+        piece_index_prefetch_text(index, &block[i].left);
+        piece_index_prefetch_text(index, &block[i].right);
+    }
+    for (size_t i = 0; i < n; i++) {
+        merge_halves *m = &block[i];
+        m->left_id = piece_index_find(index, &m->left);
+        m->right_id = piece_index_find(index, &m->right);
+        m->merged_id = *merged = find_merged(t, index, *merged + 1, &m->left, &m->right);
+        if (m->left_id < 0 || m->right_id < 0 || m->merged_id < 0)
+            return refuse_merge(path, begin + i, "names a piece that the vocabulary lacks", err);
+        bpe_merges_prefetch(&t->ranks, m->left_id, m->right_id);
+    }
+    for (size_t i = 0; i < n; i++)
+        bpe_merges_put(&t->ranks, block[i].left_id, block[i].right_id, (uint32_t)(begin + i), block[i].merged_id);
+    return QAIO_OK;
 }
 
 static qaio_status resolve_merges(tokenizer *t, const piece_index *index, const char *path, qaio_error *err) {
-    char joined[TOKENIZER_MAX_PIECE_BYTES];
     qaio_status status = bpe_merges_init(&t->ranks, t->merges.n, err);
-    if (status) return status;
     int32_t merged = 0;
-    for (size_t rank = 0; rank < t->merges.n; rank++) {
-        const char *s = t->merges.items[rank];
-        uint32_t n = t->merges.lengths[rank];
-        const char *space = memchr(s, ' ', n);
-        if (n > TOKENIZER_MAX_PIECE_BYTES) return refuse_merge(path, rank, "is too long", err);
-        if (!space || space == s || space == s + n - 1 || memchr(space + 1, ' ', (size_t)(s + n - space - 1)))
-            return refuse_merge(path, rank, "is not two pieces with a space between", err);
-        size_t n_left = (size_t)(space - s), n_right = n - n_left - 1;
-        int32_t left = find_slot(index, s, n_left)->id, right = find_slot(index, space + 1, n_right)->id;
-        memcpy(joined, s, n_left);
-        memcpy(joined + n_left, space + 1, n_right);
-        merged = find_merged(index, merged + 1, joined, n - 1);
-        if (left < 0 || right < 0 || merged < 0) return refuse_merge(path, rank, "names a piece that the vocabulary lacks", err);
-        bpe_merges_put(&t->ranks, left, right, (uint32_t)rank, merged);
+    for (size_t begin = 0; begin < t->merges.n && !status; begin += BLOCK) {
+        size_t n = t->merges.n - begin < BLOCK ? t->merges.n - begin : BLOCK;
+        status = resolve_block(t, index, begin, n, &merged, path, err);
     }
-    return QAIO_OK;
+    return status;
 }
 
 static int compare_specials(const void *a, const void *b) {
@@ -195,7 +199,7 @@ qaio_status tokenizer_new(tokenizer **out, const token_source *source, const cha
     if (!t) return error_memory(err);
     piece_index index = {0};
     qaio_status status = fill(t, &index, source, path, err);
-    mem_free(index.slots);
+    piece_index_deinit(&index);
     if (status)
         tokenizer_free(t);
     else

@@ -46,6 +46,7 @@ static void expect_equal(const char *a, size_t n, const str *b) {
 /* The bytes of the ids at once, and as the stream gives them. */
 static void decode(const tokenizer *t, const int32_t *ids, size_t n, str *whole, str *streamed) {
     detokenizer d = {0};
+    str_append(streamed, "", 0);
     for (size_t i = 0; i < n; i++) {
         size_t before = streamed->len;
         tokenizer_decode(t, ids[i], false, whole);
@@ -75,6 +76,7 @@ static void text_survives(const tokenizer *t, const char *text, size_t n, const 
 /* Bytes as ids, some out of range: what the stream emits is the whole, repaired. */
 static void any_ids_stream(const tokenizer *t, const uint8_t *data, size_t size) {
     str whole = {0}, streamed = {0}, repaired = {0};
+    str_append(&streamed, "", 0);
     for (size_t i = 0; i < size; i++) {
         int32_t id = i % 5 == 4 ? 256 + data[i] : data[i];
         tokenizer_decode(t, id, false, &whole);
