@@ -2,6 +2,7 @@
  */
 #include "server/analyze.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -126,6 +127,9 @@ static json_t *next_label(analysis *a, failure *f) {
     return value;
 }
 
+/* A time or a rate: more digits than these are noise. */
+static json_t *rounded(double value) { return json_real(round(value * 1000) / 1000); }
+
 /* Ends the reply, if there is one: what the event `done` says; a new reference, NULL after filling f. */
 static json_t *finish(analysis *a, failure *f) {
     reply_result result = {0};
@@ -139,9 +143,9 @@ static json_t *finish(analysis *a, failure *f) {
     }
     double generating_ms = result.total_ms - result.first_ms;
     double rate = result.n_generated > 1 && generating_ms > 0 ? (double)(result.n_generated - 1) * 1000 / generating_ms : 0;
-    json_t *timings =
-        json_pack("{s:f, s:o, s:f, s:f}", "labels_ms", a->labels_ms, "first_token_ms", has_reply ? json_real(result.first_ms) : json_null(),
-                  "total_ms", clock_ms() - a->begun_ms, "tokens_per_second", rate);
+    json_t *timings = json_pack("{s:o, s:o, s:o, s:o}", "labels_ms", rounded(a->labels_ms), "first_token_ms",
+                                has_reply ? rounded(result.first_ms) : json_null(), "total_ms", rounded(clock_ms() - a->begun_ms),
+                                "tokens_per_second", rounded(rate));
     json_t *done = json_pack("{s:s?, s:o, s:o, s:I, s:s}", "finish_reason", has_reply ? finish_name(result.finish) : NULL, "usage",
                              usage_to_json(a->n_prompt + result.n_prompt, a->n_cached + result.n_cached, result.n_generated), "timings",
                              timings, "dropped_messages", (json_int_t)result.n_dropped_messages, "model", resident_model_name(a->resident));

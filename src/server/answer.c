@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "server/internal.h"
 
+#define DIGITS 15 /* of real numbers: 0.9 stays 0.9 */
+
 static const char *header(const exchange *x, const char *name) { return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name); }
 
 /* Lets the pages named in the options read the answer; without these headers a browser keeps it from every other page. */
@@ -52,7 +54,7 @@ static int append_chunk(const char *bytes, size_t n, void *out) {
 }
 
 void json_append(str *out, json_t *value) {
-    if (!value || json_dump_callback(value, append_chunk, out, JSON_COMPACT) != 0) out->failed = true;
+    if (!value || json_dump_callback(value, append_chunk, out, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS)) != 0) out->failed = true;
     json_decref(value);
 }
 
