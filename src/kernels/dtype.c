@@ -208,24 +208,32 @@ void dtype_dequantize(dtype type, float *out, const void *in, size_t n) {
     }
 }
 
-/* To an integer in [-127, 127]; NaN to 0. */
-static int8_t clamp_i8(float rounded) {
-    if (!(rounded > -127.0f)) {
-        return rounded <= -127.0f ? -127 : 0;
+/* The largest |x| of 32, NaN left out: the bits of non-negative floats order as they do. */
+static float largest_magnitude(const float *x) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < 32; i++) {
+        uint32_t magnitude = float_bits(x[i]) & 0x7fffffffu;
+        magnitude = magnitude > 0x7f800000u ? 0 : magnitude;
+        most = magnitude > most ? magnitude : most;
     }
-    return rounded < 127.0f ? (int8_t)rounded : 127;
+    return float_from_bits(most);
+}
+
+/* roundf within [-127, 127], NaN to 0, without a call: adding the float just below 1/2 and truncating rounds halves away from zero (equal
+ * for all 2^32 floats). */
+static int8_t round_i8(float x) {
+    float limited = x > -127.0f ? x : -127.0f;
+    limited = limited < 127.0f ? limited : 127.0f;
+    limited = isnan(x) ? 0.0f : limited;
+    return (int8_t)(int32_t)(limited + copysignf(0x1.fffffep-2f, limited));
 }
 
 /* d = max|x| / 127, q = x / d rounded half away from zero. */
 static void quantize_q8_0(uint8_t *block, const float *x) {
-    float amax = 0.0f;
-    for (size_t i = 0; i < 32; i++) {
-        amax = isnan(x[i]) ? amax : fmaxf(amax, fabsf(x[i]));
-    }
-    float d = amax / 127.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
+    float d = largest_magnitude(x) / 127.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
     store_u16(block, f32_to_f16(d));
     for (size_t i = 0; i < 32; i++) {
-        block[2 + i] = (uint8_t)clamp_i8(roundf(x[i] * inverse));
+        block[2 + i] = (uint8_t)round_i8(x[i] * inverse);
     }
 }
 
