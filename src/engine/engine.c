@@ -386,8 +386,8 @@ qaio_status engine_finish(engine_job *job, double *logprobs, job_result *out, qa
                             .n_cached = job->n_cached,
                             .n_generated = job->n_events,
                             .finish = job->finish,
-                            .queued_ms = (job->started_ms ? job->started_ms : job->done_ms) - job->submitted_ms,
-                            .first_ms = (job->first_ms ? job->first_ms : job->done_ms) - job->submitted_ms,
+                            .queued_ms = (job->started_ms > 0 ? job->started_ms : job->done_ms) - job->submitted_ms,
+                            .first_ms = (job->first_ms > 0 ? job->first_ms : job->done_ms) - job->submitted_ms,
                             .total_ms = job->done_ms - job->submitted_ms};
     job_free(job);
     return status;
