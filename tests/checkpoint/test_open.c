@@ -278,6 +278,31 @@ static void what_is_no_model_is_refused_by_name(void **state) {
     scratch_remove(dir);
 }
 
+static void a_tokenizer_with_more_ids_than_the_embedding_has_rows_is_refused(void **state) {
+    (void)state;
+    char *dir = scratch_new();
+    copy_dir(TINY, dir);
+    copy_file(GOLDEN "models/b_qwen2_gqa_untied_bf16/tokenizer.json", path_of("%s/tokenizer.json", dir));
+    refuse(dir, QAIO_ERR_FORMAT, "the embedding only 266 rows");
+    scratch_remove(dir);
+}
+
+/* A head that config.json asks for is not silently replaced by the embedding. */
+static void a_missing_head_is_refused(void **state) {
+    (void)state;
+    char *dir = scratch_new();
+    copy_dir(GOLDEN "models/a_qwen2_mha_tied_f32", dir);
+    size_t n;
+    char *config = (char *)read_bytes(path_of("%s/config.json", dir), &n);
+    char *flag = strstr(config, "\"tie_word_embeddings\": true");
+    assert_non_null(flag);
+    memcpy(flag, "\"tie_word_embeddings\":false", 27);
+    write_bytes(path_of("%s/config.json", dir), config, n);
+    refuse(dir, QAIO_ERR_FORMAT, "\"lm_head.weight\" is missing");
+    mem_free(config);
+    scratch_remove(dir);
+}
+
 /* Shards lie in the folder of the index, whatever the index says. */
 static void an_index_never_leads_out_of_the_folder(void **state) {
     (void)state;
@@ -321,6 +346,8 @@ int main(void) {
         cmocka_unit_test(nested_arrays_of_unknown_keys_are_stepped_over),
         cmocka_unit_test(a_tokenizer_loads_without_weights),
         cmocka_unit_test(what_is_no_model_is_refused_by_name),
+        cmocka_unit_test(a_tokenizer_with_more_ids_than_the_embedding_has_rows_is_refused),
+        cmocka_unit_test(a_missing_head_is_refused),
         cmocka_unit_test(an_index_never_leads_out_of_the_folder),
         cmocka_unit_test(an_index_that_contradicts_its_shards_is_refused),
     };
