@@ -31,7 +31,10 @@ export class Chat {
   constructor(listener) {
     this.#listener = listener;
     this.#load();
-    addEventListener('pagehide', () => this.#save());
+    addEventListener('pagehide', () => {
+      this.stop(); // so that the end of the connection does not look like a failure
+      this.#save();
+    });
     addEventListener('storage', (event) => {
       if (event.key !== KEY || this.isBusy) return;
       this.#load();
