@@ -3,11 +3,13 @@
 #include <signal.h>
 #include <string.h>
 
-static volatile sig_atomic_t count;
+static volatile sig_atomic_t count, is_terminated;
 
 static void on_signal(int number) {
-    (void)number;
-    if (count < 100) count++;
+    if (number == SIGTERM)
+        is_terminated = 1;
+    else if (count < 100)
+        count++;
 }
 
 void interrupt_catch(void) {
@@ -19,6 +21,6 @@ void interrupt_catch(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-int interrupt_count(void) { return count; }
+int interrupt_count(void) { return count + is_terminated; }
 
 void interrupt_clear(void) { count = 0; }

@@ -5,6 +5,6 @@
 /* From now on SIGINT and SIGTERM are counted instead of ending the process; reads they interrupt return early. */
 void interrupt_catch(void);
 int interrupt_count(void);
-void interrupt_clear(void);
+void interrupt_clear(void); /* forgets SIGINT, not SIGTERM */
 
 #endif
