@@ -75,7 +75,6 @@ static void *engine_thread(void *arg) {
         pthread_mutex_unlock(&e->lock);
         engine_step(e);
         pthread_mutex_lock(&e->lock);
-        e->stats.n_active = e->n_active;
     }
     pthread_mutex_unlock(&e->lock);
     return NULL;
@@ -100,6 +99,7 @@ void job_end(engine_job *job, qaio_status status, finish_reason finish, const qa
     }
     clear_kv(e, job);
     pthread_mutex_lock(&e->lock);
+    e->stats.n_active = e->n_active;
     if (is_pinned) e->n_pinned += blocks_for(job->n_prompt);
     job->status = status;
     job->finish = finish;
