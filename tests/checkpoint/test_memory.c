@@ -71,7 +71,7 @@ static void writing_survives_every_failed_allocation(void **state) {
     scratch_remove(dir);
 }
 
-/* jansson too, as the program sets it up. */
+/* jansson's allocations fail too. */
 static int use_our_memory(void **state) {
     (void)state;
     json_set_alloc_funcs(mem_alloc, mem_free);
