@@ -40,6 +40,8 @@ static size_t slips(const char *a, const char *b) {
 const char *nearest_name(const char *typed, const char *const *names, size_t n) {
     const char *best = NULL;
     size_t length = strlen(typed), fewest = MAX_SLIPS + 1;
+    for (size_t i = 0; i < n && length >= 2; i++)
+        if (strncmp(typed, names[i], length) == 0) return names[i];
     for (size_t i = 0; i < n; i++) {
         size_t count = slips(typed, names[i]);
         /* Short words are near to everything: at least half of what was typed must be right. */
@@ -48,8 +50,6 @@ const char *nearest_name(const char *typed, const char *const *names, size_t n) 
             best = names[i];
         }
     }
-    for (size_t i = 0; i < n && !best && length >= 2; i++)
-        if (strncmp(typed, names[i], length) == 0) best = names[i];
     return best;
 }
 
