@@ -35,6 +35,7 @@ chat_slice chat_content_of(chat_renderer *r, size_t message);                 /*
 
 /* As Python's str methods. */
 chat_slice chat_trim(chat_slice s);
+chat_slice chat_trim_end(chat_slice s);
 chat_slice chat_strip_line_ends(chat_slice s, bool at_begin, bool at_end);
 /* An assistant's message as the Qwen3 templates take it apart: "<think>reasoning</think>content". */
 bool chat_split_thought(chat_slice message, chat_slice *reasoning, chat_slice *content);

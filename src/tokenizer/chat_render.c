@@ -57,7 +57,8 @@ static void tool_result(chat_renderer *r, size_t message) {
 static void qwen25_calls(chat_renderer *r, size_t message) {
     const chat_message *m = &r->messages[message];
     chat_puts(r, "<|im_start|>assistant");
-    if (m->content && m->content_bytes) {
+    bool is_continued = r->options->continue_final_message && message + 1 == r->n_messages;
+    if ((m->content && m->content_bytes) || is_continued) {
         chat_puts(r, "\n");
         chat_content(r, message, chat_content_of(r, message));
     }
@@ -102,6 +103,7 @@ static void qwen3_assistant(chat_renderer *r, size_t message, size_t last_query)
         reasoning = (chat_slice){m->reasoning_content, strlen(m->reasoning_content)};
     else
         chat_split_thought(content, &reasoning, &content);
+    bool has_content = content.n > 0;
     chat_puts(r, "<|im_start|>assistant\n");
     if (message > last_query && (message + 1 == r->n_messages || reasoning.n)) {
         chat_puts(r, "<think>\n");
@@ -111,7 +113,7 @@ static void qwen3_assistant(chat_renderer *r, size_t message, size_t last_query)
     }
     chat_content(r, message, content);
     for (size_t i = 0; i < m->n_tool_calls; i++) {
-        if (i || content.n) chat_puts(r, "\n");
+        if (i || has_content) chat_puts(r, "\n");
         tool_call(r, &m->tool_calls[i]);
     }
     chat_puts(r, "<|im_end|>\n");
@@ -157,7 +159,7 @@ static void cut_behind_final_message(chat_renderer *r, size_t begin) {
         return;
     }
     size_t end = r->final_end;
-    if (r->t->family == CHAT_QWEN35) end = begin + chat_trim((chat_slice){r->text->data + begin, end - begin}).n;
+    if (r->t->family == CHAT_QWEN35) end = begin + chat_trim_end((chat_slice){r->text->data + begin, end - begin}).n;
     r->text->len = end;
     r->text->data[end] = '\0';
     while (r->n_spans && r->spans[r->n_spans - 1].begin >= end) r->n_spans--;

@@ -69,16 +69,21 @@ static bool is_space(uint32_t c) {
            c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-chat_slice chat_trim(chat_slice s) {
-    uint32_t c = 0;
-    for (size_t len; s.n && (len = utf8_decode(s.data, s.n, &c)) > 0 && is_space(c); s.n -= len) s.data += len;
+chat_slice chat_trim_end(chat_slice s) {
     while (s.n) {
+        uint32_t c;
         size_t begin = s.n - 1;
         while (begin > 0 && s.n - begin < 4 && ((unsigned char)s.data[begin] & 0xC0) == 0x80) begin--;
         if (utf8_decode(s.data + begin, s.n - begin, &c) != s.n - begin || !is_space(c)) break;
         s.n = begin;
     }
     return s;
+}
+
+chat_slice chat_trim(chat_slice s) {
+    uint32_t c;
+    for (size_t len; s.n && (len = utf8_decode(s.data, s.n, &c)) > 0 && is_space(c); s.n -= len) s.data += len;
+    return chat_trim_end(s);
 }
 
 chat_slice chat_strip_line_ends(chat_slice s, bool at_begin, bool at_end) {
@@ -118,7 +123,8 @@ bool chat_last_query(chat_renderer *r, bool trims, size_t *index) {
     for (size_t i = r->n_messages; i-- > 0;) {
         if (!chat_has_role(r, i, "user")) continue;
         chat_slice content = chat_content_of(r, i);
-        if (is_tool_response(trims ? chat_trim(content) : content)) continue;
+        bool is_continued = r->options->continue_final_message && i + 1 == r->n_messages; /* its end is still to come */
+        if (!is_continued && is_tool_response(trims ? chat_trim(content) : content)) continue;
         *index = i;
         return true;
     }

@@ -269,6 +269,51 @@ static void what_a_user_types_never_becomes_a_special_token(void **state) {
     }
 }
 
+static void expect_text(const char *family, const chat_message *messages, size_t n, bool is_continued, const char *expected) {
+    chat_template t = load_template(family);
+    chat_options options = {.enable_thinking = -1, .continue_final_message = is_continued};
+    str text = {0};
+    text_span *spans = NULL;
+    size_t n_spans = 0;
+    assert_int_equal(chat_template_render(&t, messages, n, &options, &text, &spans, &n_spans, NULL), QAIO_OK);
+    assert_string_equal(text.data, expected);
+    str_deinit(&text);
+    mem_free(spans);
+    chat_template_deinit(&t);
+}
+
+#define MESSAGE(role_, content_)                                                                                                           \
+    { .role = role_, .content = content_, .content_bytes = sizeof content_ - 1 }
+
+/* Expected texts from jinja2 3.1.6 with the templates themselves. */
+static void contents_of_white_space_only_are_still_contents(void **state) {
+    (void)state;
+    chat_tool_call call = {"f", "{\"a\": null}"};
+    chat_message messages[] = {MESSAGE("user", "u"), MESSAGE("assistant", "\n")};
+    messages[1].tool_calls = &call;
+    messages[1].n_tool_calls = 1;
+    expect_text(
+        "qwen3", messages, 2, false,
+        "<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": "
+        "{\"a\": null}}\n</tool_call><|im_end|>\n");
+    expect_text(
+        "qwen3.5-4b", messages, 2, false,
+        "<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n<tool_call>\n<function=f>\n<parameter=a>\nNone\n"
+        "</parameter>\n</function>\n</tool_call><|im_end|>\n");
+}
+
+static void a_message_to_be_continued_has_no_end_yet(void **state) {
+    (void)state;
+    chat_message response[] = {MESSAGE("user", "<tool_response>x</tool_response>")};
+    expect_text("qwen3.5-4b", response, 1, true, "<|im_start|>user\n<tool_response>x</tool_response>");
+    chat_message tool_first[] = {MESSAGE("tool", "r"), MESSAGE("user", "u"),
+                                 MESSAGE("assistant", " \xE3\x80\x80"
+                                                      "a\xE3\x80\x80 ")};
+    expect_text(
+        "qwen3.5-4b", tool_first, 3, true,
+        "\n<tool_response>\nr\n</tool_response><|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\na");
+}
+
 static void failed_allocations_leave_text_and_spans_as_they_were(void **state) {
     (void)state;
     chat_template t = load_template("qwen3.5-4b");
@@ -299,6 +344,8 @@ int main(void) {
         cmocka_unit_test(plain_chatml_and_no_template_have_no_system_prompt),
         cmocka_unit_test(an_unknown_template_gets_plain_chatml_and_says_so),
         cmocka_unit_test(what_a_user_types_never_becomes_a_special_token),
+        cmocka_unit_test(contents_of_white_space_only_are_still_contents),
+        cmocka_unit_test(a_message_to_be_continued_has_no_end_yet),
         cmocka_unit_test(failed_allocations_leave_text_and_spans_as_they_were),
     };
     return cmocka_run_group_tests(tests, open_tokenizers, close_tokenizers);
