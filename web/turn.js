@@ -35,6 +35,12 @@ function shownLabel(answer) {
   return labelText({ id: answer.label, text: answer.text });
 }
 
+/* Decoration: the word beside it says the same. */
+function emoji(labelled, otherwise = null) {
+  const text = labelled.emoji || otherwise;
+  return text && el('b', { class: 'emoji', text, 'aria-hidden': 'true' });
+}
+
 export class TurnView {
   #turn;
   #getTasks;
@@ -89,12 +95,12 @@ export class TurnView {
     const mood = MOODS.includes(answer.label) ? answer.label : 'unsure';
     const bar = el('span', { class: 'bar' }, width(el('i'), answer.probability));
     const words = el('span', { text: `${shownLabel(answer)} ${percent(answer.probability)}` });
-    return this.#opener(answer, `mood ${mood}`, el('b', { text: answer.emoji || '🤔', 'aria-hidden': 'true' }), words, bar);
+    return this.#opener(answer, `mood ${mood}`, emoji(answer, '🤔'), words, bar);
   }
 
   #chip(answer) {
-    const value = el('em', { text: `${answer.emoji ?? ''} ${shownLabel(answer)} ${percent(answer.probability)}`.trim() });
-    return this.#opener(answer, 'chip', el('span', { text: titleOf(answer, this.#getTasks()) }), value);
+    const value = el('em', { text: `${shownLabel(answer)} ${percent(answer.probability)}` });
+    return this.#opener(answer, 'chip', el('span', { text: titleOf(answer, this.#getTasks()) }), emoji(answer), value);
   }
 
   #opener(answer, className, ...children) {
@@ -118,7 +124,7 @@ export class TurnView {
       return el(
         'div',
         { class: id === answer.label ? 'row top' : 'row' },
-        el('span', { text: `${label.emoji ?? ''} ${labelText(label)}`.trim() }),
+        el('span', {}, emoji(label), el('span', { text: labelText(label) })),
         el('span', { class: 'bar' }, width(el('i'), probability)),
         el('span', { class: 'number', text: `${(probability * 100).toFixed(1)}%` }),
       );
