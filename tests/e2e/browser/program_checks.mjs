@@ -136,12 +136,14 @@ async function takePicture(harness, url, file, colorScheme) {
       const box = page.locator(`[data-task="${name}"] input`);
       if (await box.count()) await box.check();
     }
-    const texts = ['今天天气真不错,适合出去走走。', '今天考试没考好,心情很低落。', '我刚收到了梦寐以求的offer!'];
+    const texts = ['天气真不错,适合出去走走。', '今天考试没考好,心情很低落。', '我刚收到了梦寐以求的offer!'];
     for (const [i, text] of texts.entries()) {
       await page.fill('#message', text);
       await page.press('#message', 'Enter');
       await ended(page, i + 1);
     }
+    await page.click('.turn:last-child [data-task="emotion"]');
+    await page.locator('#talk').evaluate((box) => { box.scrollTop = box.scrollHeight; });
     await page.screenshot({ path: file });
   }, { colorScheme, reducedMotion: 'reduce' });
 }
