@@ -77,10 +77,11 @@ static int run_command(const command *c, int argc, char **argv) {
     return report_output(status);
 }
 
-/* A closed standard stream would give its number to the next file we open, and messages would go into that file. */
+/* A closed standard stream would give its number to the next file we open, and messages would go into that file.  Standard output becomes
+ * something that cannot be written, so that what is lost is reported. */
 static bool open_missing_streams(void) {
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) return false;
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd) return false;
     return true;
 }
 
