@@ -58,14 +58,15 @@ void bpe_scratch_deinit(bpe_scratch *s) {
 
 static qaio_status reserve(bpe_scratch *s, size_t n, qaio_error *err) {
     if (n <= s->capacity) return QAIO_OK;
+    size_t capacity = n + n / 2; /* n is below 2^32 */
     bpe_scratch_deinit(s);
-    s->symbols = mem_realloc(NULL, n, sizeof *s->symbols);
-    s->heap = mem_realloc(NULL, n, 2 * sizeof *s->heap); /* n - 1 pairs at first; each of n - 1 merges takes one out and puts two in */
+    s->symbols = mem_realloc(NULL, capacity, sizeof *s->symbols);
+    s->heap = mem_realloc(NULL, capacity, 2 * sizeof *s->heap); /* n - 1 pairs at first; each of n - 1 merges takes one out, puts two in */
     if (!s->symbols || !s->heap) {
         bpe_scratch_deinit(s);
         return error_memory(err);
     }
-    s->capacity = n;
+    s->capacity = capacity;
     return QAIO_OK;
 }
 

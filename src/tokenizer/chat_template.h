@@ -27,7 +27,7 @@ const char *chat_family_name(chat_family family);
 
 typedef struct chat_tool_call {
     const char *name;
-    const char *arguments_json; /* as the template prints it */
+    const char *arguments_json; /* as the template prints it: an object, ", " and ": " between its parts */
 } chat_tool_call;
 
 typedef struct chat_message {

@@ -1,3 +1,4 @@
+/* A hash table of borrowed strings. */
 #include "tokenizer/piece_index.h"
 
 #include <string.h>

@@ -33,10 +33,12 @@ typedef struct token_source {
     pre_tokenizer pre;
 } token_source;
 
-/* From lists (GGUF). `path` only names the file in errors. */
+/* From lists (GGUF); `path` only names the file in errors.  Every byte must have a piece, no two tokens the same one, and every merge must
+ * join two pieces to a third: else QAIO_ERR_FORMAT.  QAIO_ERR_LIMIT: more than 2^20 tokens or 2^21 merges. */
 qaio_status tokenizer_new(tokenizer **out, const token_source *source, const char *path, qaio_error *err);
 /* From a directory as transformers saves it: tokenizer.json if there, else vocab.json + merges.txt (+ tokenizer_config.json for added
- * tokens). */
+ * tokens).  Errors name the file and the byte; QAIO_ERR_UNSUPPORTED: well-formed, but not byte-level BPE with NFC and a pattern of Qwen's.
+ */
 qaio_status tokenizer_open(tokenizer **out, const char *dir, qaio_error *err);
 void tokenizer_free(tokenizer *t);
 
