@@ -10,9 +10,10 @@
 #include "cli/locale.h"
 #include "cli/report.h"
 
-#define LOGIT_ROWS     16 /* rows of logits in memory at a time */
-#define DEQUANT_BLOCKS 4096
-#define SCORE_DIGITS   17
+#define LOGIT_ROWS         16 /* rows of logits in memory at a time */
+#define DEQUANT_BLOCKS     4096
+#define SCORE_DIGITS       17
+#define DESCRIPTION_DIGITS 7 /* a float32 as it was written: 0.7, not 0.699999988 */
 
 static qaio_status read_prompt(const inspect *x, const json_t *request, size_t n_context, token_list *out, qaio_error *err) {
     qaio_status status = inspect_read_ids(x, json_object_get(request, "ids"), "ids", out, err);
@@ -237,7 +238,7 @@ int inspect_describe(const inspect *x) {
                   integer_or_null(d->pad_token), "stop_tokens", inspect_ids(d->stop_tokens, d->n_stop_tokens), "sampling", defaults,
                   "tokenizer", describe_tokenizer(x->words), "template", describe_template(&x->template));
     qaio_error err;
-    return inspect_answer(out, JSON_DIGITS, &err) ? report_error(&err) : EXIT_DONE;
+    return inspect_answer(out, DESCRIPTION_DIGITS, &err) ? report_error(&err) : EXIT_DONE;
 }
 
 /* ---- dequant ---- */
