@@ -4,16 +4,19 @@
 /* Activations of this many bytes stay in a core's second-level cache while all groups pass by. */
 enum { ROW_BLOCK_BYTES = 128 * 1024 };
 
-/* The tallest tile for n_rows rows; 0 when there is none. */
+/* The tallest tile of at most n_rows rows; 0 when there is none. */
 static size_t tallest(const tile_function *tiles, size_t n_rows) {
     size_t rows = n_rows < TILE_MAX_ROWS ? n_rows : TILE_MAX_ROWS;
     while (rows > 0 && !tiles[rows]) rows--;
     return rows;
 }
 
+/* Eight rows are rather 4 + 4 than 6 + 2: low tiles keep the multipliers less busy. */
 static void run_groups(const matmul_args *a, size_t group, size_t row, size_t row_end, const tile_function *tiles) {
+    size_t most = tallest(tiles, TILE_MAX_ROWS);
     for (size_t rows; row < row_end; row += rows) {
-        rows = tallest(tiles, row_end - row);
+        size_t rest = row_end - row, n_tiles = (rest + most - 1) / most;
+        rows = tallest(tiles, (rest + n_tiles - 1) / n_tiles);
         tiles[rows](a, group, row);
     }
 }

@@ -19,7 +19,7 @@ typedef void (*tile_function)(const matmul_args *a, size_t group, size_t row);
 
 typedef struct tile_set {
     size_t n_groups;                         /* of a wide tile */
-    tile_function narrow[TILE_MAX_ROWS + 1]; /* one group; by number of rows, NULL where there is none; always one for 1 row */
+    tile_function narrow[TILE_MAX_ROWS + 1]; /* one group; by number of rows, NULL where there is none, always one for 1 row */
     tile_function wide[TILE_MAX_ROWS + 1];   /* n_groups groups; likewise, and may be all NULL */
 } tile_set;
 

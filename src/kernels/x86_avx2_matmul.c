@@ -4,7 +4,7 @@
 #include "kernels/tiles.h"
 #include "kernels/x86_avx2.h"
 
-enum { MAX_ROWS = 6, MAX_GROUPS = 2 };
+enum { MAX_ROWS = 6 };
 
 ALWAYS_INLINE void store_half(const matmul_args *a, size_t first, size_t row, __m256 v) {
     if (first >= a->w->n_rows) return;
@@ -28,32 +28,21 @@ ALWAYS_INLINE __m256 load_weights(dtype type, const uint8_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16)); /* bf16 is the upper half of a float32 */
 }
 
-ALWAYS_INLINE void tile_float(const matmul_args *a, size_t group, size_t row, dtype type, size_t n_groups, size_t n_rows) {
+ALWAYS_INLINE void tile_float(const matmul_args *a, size_t group, size_t row, dtype type, size_t n_rows) {
     size_t n_cols = a->w->n_cols_padded, half_bytes = 8 * (type == DTYPE_F32 ? 4 : 2);
     const uint8_t *w = a->w->data + group * a->w->group_bytes;
     const float *x = a->x + row * n_cols;
-    __m256 acc[MAX_ROWS][MAX_GROUPS][2];
-    UNROLL for (size_t i = 0; i < n_rows; i++) {
-        UNROLL for (size_t g = 0; g < n_groups; g++) acc[i][g][0] = acc[i][g][1] = _mm256_setzero_ps();
-    }
-    for (size_t c = 0; c < n_cols; c++) {
-        __m256 column[MAX_GROUPS][2];
-        UNROLL for (size_t g = 0; g < n_groups; g++) {
-            const uint8_t *p = w + g * a->w->group_bytes + c * 2 * half_bytes;
-            column[g][0] = load_weights(type, p);
-            column[g][1] = load_weights(type, p + half_bytes);
-        }
+    __m256 acc[MAX_ROWS][2];
+    UNROLL for (size_t i = 0; i < n_rows; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    for (size_t c = 0; c < n_cols; c++, w += 2 * half_bytes) {
+        __m256 low = load_weights(type, w), high = load_weights(type, w + half_bytes);
         UNROLL for (size_t i = 0; i < n_rows; i++) {
             __m256 value = _mm256_broadcast_ss(x + i * n_cols + c);
-            UNROLL for (size_t g = 0; g < n_groups; g++) {
-                acc[i][g][0] = _mm256_fmadd_ps(value, column[g][0], acc[i][g][0]);
-                acc[i][g][1] = _mm256_fmadd_ps(value, column[g][1], acc[i][g][1]);
-            }
+            acc[i][0] = _mm256_fmadd_ps(value, low, acc[i][0]);
+            acc[i][1] = _mm256_fmadd_ps(value, high, acc[i][1]);
         }
     }
-    UNROLL for (size_t i = 0; i < n_rows; i++) {
-        UNROLL for (size_t g = 0; g < n_groups; g++) store_results(a, group + g, row + i, acc[i][g]);
-    }
+    UNROLL for (size_t i = 0; i < n_rows; i++) store_results(a, group, row + i, acc[i]);
 }
 
 /* Four activations in every lane. */
@@ -63,10 +52,18 @@ ALWAYS_INLINE __m256i broadcast4(const int8_t *q) {
     return _mm256_set1_epi32(four);
 }
 
-/* dot[i][half] = one block of q8_0.  maddubs takes unsigned times signed: |w| * (x with w's sign).  A pair is at most 2*128*127 < 2^15. */
-ALWAYS_INLINE void dot_q8(__m256i dot[][2], const uint8_t *w, const int8_t *q, size_t q_stride, size_t n_rows) {
+/* The additions of the inner loops, as instructions: written as intrinsics the compiler knows that integers may be added in any order,
+ * forms the products of all rows first, and keeps the sums in memory. */
+ALWAYS_INLINE void add_16(__m256i *sum, __m256i v) { __asm__ volatile("vpaddw %1, %0, %0" : "+x"(*sum) : "x"(v)); }
+ALWAYS_INLINE void add_32(__m256i *sum, __m256i v) { __asm__ volatile("vpaddd %1, %0, %0" : "+x"(*sum) : "x"(v)); }
+
+/* Hides where a pointer came from: it stays one register, not one for each offset in use. */
+ALWAYS_INLINE void one_register(const int8_t **p) { __asm__("" : "+r"(*p)); }
+
+/* sum[i][half] = one block of q8_0.  maddubs takes unsigned times signed: |w| * (x with w's sign).  A pair is at most 2*128*127 < 2^15. */
+ALWAYS_INLINE void dot_q8(__m256i sum[][2], const uint8_t *w, const int8_t *const q[], size_t n_rows) {
     const __m256i ones = _mm256_set1_epi16(1), flip = _mm256_set1_epi8(-128);
-    UNROLL for (size_t i = 0; i < n_rows; i++) dot[i][0] = dot[i][1] = _mm256_setzero_si256();
+    UNROLL for (size_t i = 0; i < n_rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_si256();
     UNROLL for (size_t v = 0; v < 8; v++) {
         __m256i signs[2], sizes[2];
         UNROLL for (size_t half = 0; half < 2; half++) {
@@ -74,60 +71,63 @@ ALWAYS_INLINE void dot_q8(__m256i dot[][2], const uint8_t *w, const int8_t *q, s
             sizes[half] = _mm256_abs_epi8(signs[half]);
         }
         UNROLL for (size_t i = 0; i < n_rows; i++) {
-            __m256i four = broadcast4(q + i * q_stride + 4 * v);
+            __m256i four = broadcast4(q[i] + 4 * v);
             UNROLL for (size_t half = 0; half < 2; half++) {
                 __m256i pairs = _mm256_maddubs_epi16(sizes[half], _mm256_sign_epi8(four, signs[half]));
-                dot[i][half] = _mm256_add_epi32(dot[i][half], _mm256_madd_epi16(pairs, ones));
+                add_32(&sum[i][half], _mm256_madd_epi16(pairs, ones));
             }
         }
     }
 }
 
-/* dot[i][half] = one block of q4_0 with quants 0..15.  A lane of int16 holds 16 products, at most 16*15*127 < 2^15. */
-ALWAYS_INLINE void dot_q4(__m256i dot[][2], const uint8_t *w, const int8_t *q, size_t q_stride, size_t n_rows) {
+/* sum[i][half] = one block of q4_0 with quants 0..15.  A lane of int16 holds 16 products, at most 16*15*127 < 2^15. */
+ALWAYS_INLINE void dot_q4(__m256i sum[][2], const uint8_t *w, const int8_t *const q[], size_t n_rows) {
     const __m256i ones = _mm256_set1_epi16(1), nibble = _mm256_set1_epi8(15);
-    UNROLL for (size_t i = 0; i < n_rows; i++) dot[i][0] = dot[i][1] = _mm256_setzero_si256();
-    UNROLL for (size_t v = 0; v < 4; v++) {
-        __m256i low[2], high[2];
+    UNROLL for (size_t i = 0; i < n_rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_si256();
+    UNROLL for (size_t v = 0; v < 8; v++) {
+        __m256i quants[2];
         UNROLL for (size_t half = 0; half < 2; half++) {
-            __m256i both = _mm256_loadu_si256((const __m256i *)(w + 64 * v + 32 * half));
-            low[half] = _mm256_and_si256(both, nibble);
-            high[half] = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
+            __m256i both = _mm256_loadu_si256((const __m256i *)(w + 64 * (v / 2) + 32 * half));
+            quants[half] = _mm256_and_si256(v % 2 ? _mm256_srli_epi16(both, 4) : both, nibble);
         }
+        size_t column = 4 * (v / 2) + 16 * (v % 2); /* low and high nibbles of a vector are 16 columns apart */
         UNROLL for (size_t i = 0; i < n_rows; i++) {
-            __m256i four = broadcast4(q + i * q_stride + 4 * v), later = broadcast4(q + i * q_stride + 16 + 4 * v);
-            UNROLL for (size_t half = 0; half < 2; half++) {
-                dot[i][half] = _mm256_add_epi16(dot[i][half], _mm256_maddubs_epi16(low[half], four));
-                dot[i][half] = _mm256_add_epi16(dot[i][half], _mm256_maddubs_epi16(high[half], later));
-            }
+            __m256i four = broadcast4(q[i] + column);
+            UNROLL for (size_t half = 0; half < 2; half++) add_16(&sum[i][half], _mm256_maddubs_epi16(quants[half], four));
         }
     }
     UNROLL for (size_t i = 0; i < n_rows; i++) {
-        UNROLL for (size_t half = 0; half < 2; half++) dot[i][half] = _mm256_madd_epi16(dot[i][half], ones);
+        UNROLL for (size_t half = 0; half < 2; half++) sum[i][half] = _mm256_madd_epi16(sum[i][half], ones);
     }
 }
 
-ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dtype type, size_t n_groups, size_t n_rows) {
-    (void)n_groups;
+ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dtype type, size_t n_rows) {
     size_t n_blocks = a->w->n_cols_padded / PACK_COLS, block_bytes = type == DTYPE_Q8_0 ? Q8_BLOCK_BYTES : Q4_BLOCK_BYTES;
     const uint8_t *w = a->w->data + group * a->w->group_bytes;
-    const int8_t *q = a->xq.q + row * n_blocks * PACK_COLS;
+    const int8_t *q[MAX_ROWS];
     const float *d = a->xq.d + row * n_blocks;
     const int32_t *sum = a->xq.sum + row * n_blocks;
     __m256 acc[MAX_ROWS][2];
-    UNROLL for (size_t i = 0; i < n_rows; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    UNROLL for (size_t i = 0; i < n_rows; i++) {
+        acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+        q[i] = a->xq.q + (row + i) * n_blocks * PACK_COLS;
+    }
     for (size_t b = 0; b < n_blocks; b++, w += block_bytes) {
         __m256i dot[MAX_ROWS][2];
+        UNROLL for (size_t i = 0; i < n_rows; i++) one_register(&q[i]);
         if (type == DTYPE_Q8_0) {
-            dot_q8(dot, w + SCALE_BYTES, q + b * PACK_COLS, n_blocks * PACK_COLS, n_rows);
+            dot_q8(dot, w + SCALE_BYTES, q, n_rows);
         } else {
-            dot_q4(dot, w + SCALE_BYTES, q + b * PACK_COLS, n_blocks * PACK_COLS, n_rows);
+            dot_q4(dot, w + SCALE_BYTES, q, n_rows);
         }
+        UNROLL for (size_t i = 0; i < n_rows; i++) q[i] += PACK_COLS;
         UNROLL for (size_t half = 0; half < 2; half++) {
             __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(w + 16 * half)));
             UNROLL for (size_t i = 0; i < n_rows; i++) {
                 __m256i whole = dot[i][half];
-                if (type == DTYPE_Q4_0) whole = _mm256_sub_epi32(whole, _mm256_set1_epi32(8 * sum[i * n_blocks + b]));
+                if (type == DTYPE_Q4_0) { /* quants stand for 8 less */
+                    whole = _mm256_sub_epi32(whole, _mm256_slli_epi32(_mm256_set1_epi32(sum[i * n_blocks + b]), 3));
+                }
                 __m256 scale = _mm256_mul_ps(_mm256_broadcast_ss(d + i * n_blocks + b), scales);
                 acc[i][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, acc[i][half]);
             }
@@ -136,30 +136,31 @@ ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dt
     UNROLL for (size_t i = 0; i < n_rows; i++) store_results(a, group, row + i, acc[i]);
 }
 
-#define TILE(kind, suffix, type, n_groups, n_rows)                                                                                         \
-    static void tile_##suffix##_##n_groups##x##n_rows(const matmul_args *a, size_t group, size_t row) {                                    \
-        tile_##kind(a, group, row, type, n_groups, n_rows);                                                                                \
-    }
+#define TILE(kind, suffix, type, n_rows)                                                                                                   \
+    static void tile_##suffix##_##n_rows(const matmul_args *a, size_t group, size_t row) { tile_##kind(a, group, row, type, n_rows); }
 
 #define FLOAT_MATMUL(suffix, type)                                                                                                         \
-    TILE(float, suffix, type, 1, 1)                                                                                                        \
-    TILE(float, suffix, type, 1, 2)                                                                                                        \
-    TILE(float, suffix, type, 1, 4)                                                                                                        \
-    TILE(float, suffix, type, 1, 6)                                                                                                        \
+    TILE(float, suffix, type, 1)                                                                                                           \
+    TILE(float, suffix, type, 2)                                                                                                           \
+    TILE(float, suffix, type, 3)                                                                                                           \
+    TILE(float, suffix, type, 4)                                                                                                           \
+    TILE(float, suffix, type, 5)                                                                                                           \
+    TILE(float, suffix, type, 6)                                                                                                           \
     void matmul_##suffix##_avx2(const matmul_args *a, size_t group_begin, size_t group_end) {                                              \
-        static const tile_set set = {                                                                                                      \
-            1, {[1] = tile_##suffix##_1x1, [2] = tile_##suffix##_1x2, [4] = tile_##suffix##_1x4, [6] = tile_##suffix##_1x6}, {NULL}};      \
+        static const tile_set set = {.n_groups = 1,                                                                                        \
+                                     .narrow = {NULL, tile_##suffix##_1, tile_##suffix##_2, tile_##suffix##_3, tile_##suffix##_4,          \
+                                                tile_##suffix##_5, tile_##suffix##_6}};                                                    \
         tiles_run(a, group_begin, group_end, &set);                                                                                        \
     }
 
 #define QUANT_MATMUL(suffix, type)                                                                                                         \
-    TILE(quant, suffix, type, 1, 1)                                                                                                        \
-    TILE(quant, suffix, type, 1, 2)                                                                                                        \
-    TILE(quant, suffix, type, 1, 3)                                                                                                        \
-    TILE(quant, suffix, type, 1, 4)                                                                                                        \
+    TILE(quant, suffix, type, 1)                                                                                                           \
+    TILE(quant, suffix, type, 2)                                                                                                           \
+    TILE(quant, suffix, type, 3)                                                                                                           \
+    TILE(quant, suffix, type, 4)                                                                                                           \
     void matmul_##suffix##_avx2(const matmul_args *a, size_t group_begin, size_t group_end) {                                              \
-        static const tile_set set = {                                                                                                      \
-            1, {[1] = tile_##suffix##_1x1, [2] = tile_##suffix##_1x2, [3] = tile_##suffix##_1x3, [4] = tile_##suffix##_1x4}, {NULL}};      \
+        static const tile_set set = {.n_groups = 1,                                                                                        \
+                                     .narrow = {NULL, tile_##suffix##_1, tile_##suffix##_2, tile_##suffix##_3, tile_##suffix##_4}};        \
         tiles_run(a, group_begin, group_end, &set);                                                                                        \
     }
 
