@@ -38,7 +38,7 @@ typedef struct batch {
     size_t capacity, first, n;
     uint64_t n_rows, n_failed;
     qaio_error first_error; /* of the first row that failed */
-    bool has_write_error;
+    int write_error;        /* errno of a row that could not be written */
 } batch;
 
 /* ---- files ---- */
@@ -116,7 +116,8 @@ static void finish_first(batch *b) {
     if (has_analysis) analysis_finish(&it->analysis);
     const qaio_error *err = it->row.status ? &it->row.error : has_analysis ? analysis_error(&it->analysis) : NULL;
     if (err && b->n_failed++ == 0) b->first_error = *err;
-    if (!row_write(&b->writer, &it->row, has_analysis ? &it->analysis : NULL)) b->has_write_error = true;
+    errno = 0;
+    if (!row_write(&b->writer, &it->row, has_analysis ? &it->analysis : NULL)) b->write_error = errno ? errno : EIO;
     analysis_deinit(&it->analysis);
     row_deinit(&it->row);
     b->first = (b->first + 1) % b->capacity;
@@ -151,7 +152,7 @@ static int run_rows(batch *b) {
     row_next got = ROW_OK;
     qaio_error err;
     row_writer_begin(&b->writer);
-    while (got == ROW_OK && !b->has_write_error && !interrupt_count()) {
+    while (got == ROW_OK && !b->write_error && !interrupt_count()) {
         row r;
         if (b->n == b->capacity) finish_first(b);
         got = row_read(&b->reader, &r, &err);
@@ -160,11 +161,11 @@ static int run_rows(batch *b) {
         else
             row_deinit(&r);
     }
-    while (b->n && !b->has_write_error && !interrupt_count()) finish_first(b);
+    while (b->n && !b->write_error && !interrupt_count()) finish_first(b);
     drop_all(b);
     progress_end(&b->progress);
-    if (b->has_write_error && errno == EPIPE) return EXIT_FAILED;
-    if (b->has_write_error) return report_failure(TR("cannot write the output: %s", "无法写出结果:%s"), strerror(errno));
+    if (b->write_error == EPIPE) return EXIT_FAILED;
+    if (b->write_error) return report_failure(TR("cannot write the output: %s", "无法写出结果:%s"), strerror(b->write_error));
     return got == ROW_FAILED ? report_error(&err) : EXIT_DONE;
 }
 

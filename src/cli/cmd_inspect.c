@@ -191,6 +191,7 @@ int command_inspect(const settings *s) {
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (strcmp(calls[i].name, name) == 0) call = &calls[i];
     if (!call) return unknown_call(name);
+    if (check_types(s)) return EXIT_USAGE;
     inspect x = {.settings = s};
     qaio_error err;
     int status;

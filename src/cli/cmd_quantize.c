@@ -20,13 +20,6 @@ static bool on_progress(void *ctx, size_t done, size_t total) {
     return !interrupt_count();
 }
 
-static bool can_write(dtype type) {
-    static const dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (types[i] == type) return true;
-    return false;
-}
-
 static void report_sizes(const checkpoint *c, const char *path) {
     struct stat st;
     char before[32], after[32];
@@ -43,7 +36,7 @@ int command_quantize(const settings *s) {
     if (s->type == DTYPE_NONE)
         return report_usage("%s",
                             TR("which type? add --type q8_0, q4_0, f16, bf16 or f32", "哪种类型?加上 --type q8_0、q4_0、f16、bf16 或 f32"));
-    if (!can_write(s->type))
+    if (!type_is_writable(s->type))
         return report_usage(TR("--type %s can be read, not written; use q8_0, q4_0, f16, bf16 or f32",
                                "--type %s 只能读不能写;请用 q8_0、q4_0、f16、bf16 或 f32"),
                             dtype_get(s->type)->name);

@@ -13,9 +13,20 @@ const char *wanted_cpu(void) {
     return cpu && cpu[0] ? cpu : NULL;
 }
 
+int check_types(const settings *s) {
+    if (s->type != DTYPE_NONE && !type_is_writable(s->type))
+        return report_usage(TR("--type %s: files may have it, weights in memory cannot; use q8_0, q4_0, f16, bf16 or f32",
+                               "--type %s:只用于文件,内存中的权重请用 q8_0、q4_0、f16、bf16 或 f32"),
+                            dtype_get(s->type)->name);
+    if (s->kv_type != DTYPE_NONE && s->kv_type != DTYPE_F32 && s->kv_type != DTYPE_F16)
+        return report_usage(TR("--kv-type %s: must be f16 or f32", "--kv-type %s:须为 f16 或 f32"), dtype_get(s->kv_type)->name);
+    return EXIT_DONE;
+}
+
 int open_resident(resident **out, const settings *s) {
     qaio_error err;
     char *path = NULL;
+    if (check_types(s)) return EXIT_USAGE;
     if (s->model && hub_find(&path, s->model, &err)) return report_error(&err);
     resident_options options = {
         .model = path,

@@ -7,6 +7,9 @@
 /* Returns an exit status. */
 int open_resident(resident **out, const settings *s);
 
+/* --type and --kv-type: EXIT_USAGE with a report where weights or KV cannot have them. */
+int check_types(const settings *s);
+
 /* name NULL: the embedded model. */
 qaio_status open_checkpoint_named(checkpoint **out, const char *name, qaio_error *err);
 

@@ -135,6 +135,13 @@ static const option_row bench_rows[] = {
 };
 const option_group group_bench = GROUP("Bench", "测速", bench_rows);
 
+bool type_is_writable(dtype type) {
+    static const dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i] == type) return true;
+    return false;
+}
+
 reply_params settings_reply_params(const settings *s) {
     reply_params p = reply_defaults;
     p.temperature = (float)s->temperature;

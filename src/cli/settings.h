@@ -44,6 +44,9 @@ extern const settings settings_defaults;
 extern const option_group group_general, group_json, group_model, group_sampling, group_serve, group_chat, group_batch, group_pull,
     group_quantize, group_inspect, group_bench;
 
+/* Types that weights can have in memory and in files that are written: F32, F16, BF16, Q8_0, Q4_0. */
+bool type_is_writable(dtype type);
+
 /* The options' sampling values as a reply takes them; `stops` stays the settings'. */
 reply_params settings_reply_params(const settings *s);
 

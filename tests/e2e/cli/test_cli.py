@@ -163,6 +163,8 @@ class Run(Case):
         self.refused(2, "run")
         self.refused(2, "run", "sentiment", "x", "--temperature", "-1")
         self.refused(2, "run", "sentiment", "x", "--type", "q9")
+        self.refused(2, "run", "sentiment", "x", "--type", "q4_k")
+        self.refused(2, "run", "sentiment", "x", "--kv-type", "q8_0")
         self.refused(2, "run", "sentiment", "x", "--threads", "0")
 
     def test_a_model_that_is_not_there_is_1(self):
@@ -273,6 +275,9 @@ class Batch(Case):
             self.assertFalse((self.folder / "out.csv").exists())
         self.assertIn("id, review, note", self.refused(2, "batch", "sentiment", source, self.folder / "out.csv", "--column", "nothing"))
         self.refused(2, "batch", "sentiment", self.write("in.xyz", "a"), self.folder / "out.csv")
+
+    def test_a_full_disk_is_reported(self):
+        self.assertIn("cannot write", self.refused(1, "batch", "sentiment", self.make_csv(), "/dev/full", "--output-format", "csv"))
 
     def test_ctrl_c_ends_with_whole_rows(self):
         source = self.write("in.txt", "\n".join([SAD, GLAD] * 20000))
