@@ -34,7 +34,7 @@ struct reply {
     str text; /* all of it, up to a stop string */
     size_t text_shown;
     double begun_ms, first_ms;
-    int late_ms;
+    double due_ms; /* the next word */
     int n_top;
     bool is_broken, is_cancelled, is_stopped;
 };
@@ -152,7 +152,7 @@ static qaio_status start(reply **out, resident *r, const char *text, size_t n, s
     if (!p) return error_memory(err);
     *p = (reply){.r = r, .n_prompt = n / 3 + 1, .n_dropped = n_dropped, .n_top = params->n_top, .begun_ms = clock_ms()};
     p->is_broken = holds(text, n, "#broken");
-    p->late_ms = holds(text, n, "#late") ? LATE_MS : 0;
+    p->due_ms = p->begun_ms + r->token_ms + (holds(text, n, "#late") ? LATE_MS : 0);
     compose(p, params, holds(text, n, "#endless"));
     atomic_fetch_add(&r->n_active, 1);
     atomic_fetch_add(&r->n_jobs, 1);
@@ -187,15 +187,13 @@ static void fill_token(reply *p, reply_piece *out) {
 
 reply_step reply_next(reply *p, reply_piece *out, int timeout_ms) {
     if (p->is_cancelled || p->text_shown == p->text.len || p->n_shown == p->n_tokens) return REPLY_END;
-    int wait_ms = p->r->token_ms + p->late_ms;
+    double wait_ms = p->due_ms - clock_ms();
     if (timeout_ms >= 0 && wait_ms > timeout_ms) {
         sleep_ms(timeout_ms);
-        p->late_ms = wait_ms - timeout_ms - p->r->token_ms;
-        if (p->late_ms < 0) p->late_ms = 0;
         return REPLY_TIMEOUT;
     }
-    sleep_ms(wait_ms);
-    p->late_ms = 0;
+    if (wait_ms > 0) sleep_ms((int)wait_ms + 1);
+    p->due_ms = clock_ms() + p->r->token_ms;
     if (p->n_shown == 0) p->first_ms = clock_ms() - p->begun_ms;
     size_t left = p->text.len - p->text_shown, n = strlen(words[(p->first_word + p->n_shown) % N_WORDS]);
     *out = (reply_piece){.text = p->text.data + p->text_shown, .n = n < left ? n : left, .is_token = true};
