@@ -6,6 +6,14 @@
 
 enum { MAX_ROWS = 6 };
 
+/* With one activation row the weights come from memory as fast as they are used; asking for them this far ahead helps where a block is
+ * small.  A prefetch past the end is harmless. */
+enum { PREFETCH_BYTES = 2048, LINE_BYTES = 64 };
+
+ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes) {
+    UNROLL for (size_t i = 0; i < n_bytes; i += LINE_BYTES) _mm_prefetch((const char *)((uintptr_t)w + PREFETCH_BYTES + i), _MM_HINT_T0);
+}
+
 ALWAYS_INLINE void store_half(const matmul_args *a, size_t first, size_t row, __m256 v) {
     if (first >= a->w->n_rows) return;
     size_t n = a->w->n_rows - first;
@@ -35,6 +43,7 @@ ALWAYS_INLINE void tile_float(const matmul_args *a, size_t group, size_t row, dt
     __m256 acc[MAX_ROWS][2];
     UNROLL for (size_t i = 0; i < n_rows; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     for (size_t c = 0; c < n_cols; c++, w += 2 * half_bytes) {
+        if (n_rows == 1) prefetch_ahead(w, 2 * half_bytes);
         __m256 low = load_weights(type, w), high = load_weights(type, w + half_bytes);
         UNROLL for (size_t i = 0; i < n_rows; i++) {
             __m256 value = _mm256_broadcast_ss(x + i * n_cols + c);
@@ -114,6 +123,7 @@ ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dt
     }
     for (size_t b = 0; b < n_blocks; b++, w += block_bytes) {
         __m256i dot[MAX_ROWS][2];
+        if (n_rows == 1) prefetch_ahead(w, block_bytes);
         UNROLL for (size_t i = 0; i < n_rows; i++) one_register(&q[i]);
         if (type == DTYPE_Q8_0) {
             dot_q8(dot, w + SCALE_BYTES, q, n_rows);
