@@ -26,6 +26,8 @@ class Server:
             if found:
                 break
         else:
+            self.process.stdout.close()
+            self.process.wait(timeout=30)
             raise RuntimeError(f"{command[0]} did not start: {heading}")
         self.host, self.port = found[1], int(found[2])
         self.url = f"http://{self.host}:{self.port}"
@@ -88,9 +90,9 @@ class Server:
         """The events of a stream as they come: (seconds since the request, event name or None, data)."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         begun = time.monotonic()
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
         try:
-            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-            response = connection.getresponse()
             assert response.status == 200, response.read()
             assert response.headers["Content-Type"] == "text/event-stream"
             name = None
@@ -105,6 +107,7 @@ class Server:
                 elif line.startswith(":"):
                     yield time.monotonic() - begun, "comment", line
         finally:
+            response.close()
             connection.close()
 
     def connect(self, timeout=10):
