@@ -19,6 +19,7 @@
 typedef struct item {
     row row;
     analysis analysis; /* .choice is NULL where the row failed */
+    uint64_t in_bytes; /* of IN up to its end */
 } item;
 
 typedef struct batch {
@@ -36,7 +37,7 @@ typedef struct batch {
     progress progress;
     item *ring;
     size_t capacity, first, n;
-    uint64_t n_rows, n_failed;
+    uint64_t n_rows, n_failed, done_bytes;
     qaio_error first_error; /* of the first row that failed */
     int write_error;        /* errno of a row that could not be written */
 } batch;
@@ -107,7 +108,7 @@ static void show_progress(batch *b) {
     double seconds = progress_seconds(&b->progress);
     snprintf(what, sizeof what, TR("%llu rows  %.0f/s", "%llu 行  %.0f/秒"), (unsigned long long)b->n_rows,
              seconds > 0 ? (double)b->n_rows / seconds : 0);
-    progress_draw(&b->progress, row_reader_bytes(&b->reader), b->in_bytes, what);
+    progress_draw(&b->progress, b->done_bytes, b->in_bytes, what);
 }
 
 static void finish_first(batch *b) {
@@ -123,12 +124,14 @@ static void finish_first(batch *b) {
     b->first = (b->first + 1) % b->capacity;
     b->n--;
     b->n_rows++;
+    b->done_bytes = it->in_bytes;
     show_progress(b);
 }
 
 static void start(batch *b, const row *r) {
     item *it = &b->ring[(b->first + b->n) % b->capacity];
     it->row = *r;
+    it->in_bytes = row_reader_bytes(&b->reader);
     it->analysis.choice = NULL;
     if (!r->status) analysis_start(&it->analysis, b->resident, &b->choice, &b->params, r->text.data ? r->text.data : "", r->text.len);
     b->n++;

@@ -73,8 +73,8 @@ const command commands[] = {
      {&group_json, &group_model, &group_general}},
     {"inspect",
      "tokenize | detokenize | template | logits | score | generate | dequant | model",
-     "the engine seen from outside: JSON lines in, JSON lines out",
-     "从外部观察引擎:输入、输出都是每行一个 JSON",
+     "the engine seen from outside, in float32: JSON lines in, JSON lines out",
+     "从外部观察引擎(float32):输入、输出都是每行一个 JSON",
      "echo '{\"text\":\"你好\"}' | qaio inspect tokenize\necho '{\"ids\":[1,2,3],\"n\":8}' | qaio inspect generate\nqaio inspect dequant "
      "--type q8_0 < blocks > floats",
      command_inspect,

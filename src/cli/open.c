@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/locale.h"
 #include "cli/report.h"
@@ -11,6 +12,15 @@
 const char *wanted_cpu(void) {
     const char *cpu = getenv("QAIO_CPU");
     return cpu && cpu[0] ? cpu : NULL;
+}
+
+/* What --model means: *path (owned) is NULL for the embedded model, which has a name too. */
+static qaio_status find_model(char **path, const char *name, qaio_error *err) {
+    size_t embedded_bytes;
+    embedded_model(&embedded_bytes);
+    *path = NULL;
+    if (!name || (embedded_bytes && strcmp(name, EMBEDDED_MODEL_NAME) == 0 && !file_exists(name))) return QAIO_OK;
+    return hub_find(path, name, err);
 }
 
 int check_types(const settings *s) {
@@ -27,7 +37,7 @@ int open_resident(resident **out, const settings *s) {
     qaio_error err;
     char *path = NULL;
     if (check_types(s)) return EXIT_USAGE;
-    if (s->model && hub_find(&path, s->model, &err)) return report_error(&err);
+    if (find_model(&path, s->model, &err)) return report_error(&err);
     resident_options options = {
         .model = path,
         .type = s->type,
@@ -46,16 +56,17 @@ int open_resident(resident **out, const settings *s) {
 }
 
 qaio_status open_checkpoint_named(checkpoint **out, const char *name, qaio_error *err) {
-    if (!name) {
-        size_t bytes;
-        const void *image = embedded_model(&bytes);
-        if (!bytes) return error_set(err, QAIO_ERR_NOT_FOUND, "this build has no embedded model; name one with --model");
-        return checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
-    }
     char *path;
-    qaio_status status = hub_find(&path, name, err);
+    size_t bytes;
+    qaio_status status = find_model(&path, name, err);
     if (status) return status;
-    status = checkpoint_open(out, path, err);
+    const void *image = embedded_model(&bytes);
+    if (path)
+        status = checkpoint_open(out, path, err);
+    else if (bytes)
+        status = checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
+    else
+        status = error_set(err, QAIO_ERR_NOT_FOUND, "this build has no embedded model; name one with --model");
     mem_free(path);
     return status;
 }

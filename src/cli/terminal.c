@@ -92,5 +92,5 @@ void format_seconds(char out[32], double seconds) {
     else if (s >= 60)
         snprintf(out, 32, "%lu min %lu s", s / 60, s % 60);
     else
-        snprintf(out, 32, "%lu s", s);
+        snprintf(out, 32, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
 }

@@ -422,11 +422,23 @@ class Doctor(Case):
         self.assertIn(b"x.gguf", done.stderr)
 
 
+class Completion(Case):
+    def test_bash_completes_commands_options_and_tasks(self):
+        script = GOLDEN.parents[1] / "packaging" / "completion" / "qaio.bash"
+        ask = f"source '{script}'; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _qaio; echo \"${{COMPREPLY[@]}}\""
+        for words, wanted in ((["q"], "quantize"), (["run", "emo"], "emotion"), (["serve", "--po"], "--port"), (["inspect", "dequ"], "dequant")):
+            done = subprocess.run(["bash", "-c", ask, "bash", "-", QAIO, *words], capture_output=True, text=True, timeout=60, env=environment())
+            self.assertEqual(done.stdout.strip(), wanted, done.stderr)
+
+
 class Models(Case):
     def test_an_empty_cache_still_has_the_embedded_model(self):
         listing = json.loads(self.ok("models", "--json", QAIO_HOME=str(self.folder)))
         self.assertEqual((listing["embedded"]["name"], listing["models"]), ("qaio-mini-zh", []))
         self.assertIn("qwen2.5-0.5b-instruct", [k["name"] for k in listing["known"]])
+        named = self.ok("run", "--json", "sentiment", SAD, "--model", "qaio-mini-zh", QAIO_HOME=str(self.folder))
+        self.assertEqual(named, self.ok("run", "--json", "sentiment", SAD))
+        self.assertIn("qaio pull", self.refused(1, "run", "sentiment", SAD, "--model", "qwen3-0.6b", QAIO_HOME=str(self.folder)))
 
     def test_pull_fetches_shows_and_finds(self):
         hub = subprocess.Popen(["python3", str(GOLDEN.parent / "hub" / "fake_hub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
