@@ -60,6 +60,6 @@ static int print(json_t *value, FILE *out, size_t flags) {
     return fputc('\n', out) == EOF || failed ? -1 : 0;
 }
 
-int json_print_to(json_t *value, FILE *out, int digits) { return print(value, out, JSON_COMPACT | JSON_REAL_PRECISION(digits)); }
+int json_print_to(json_t *value, FILE *out, int digits) { return print(value, out, JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits)); }
 
 int json_print(json_t *value) { return json_print_to(value, stdout, JSON_DIGITS); }

@@ -14,25 +14,25 @@
 #define DEFAULT_COLUMNS 80
 #define MAX_SEQUENCE    16 /* bytes of an escape sequence that are looked at */
 
+/* Ctrl and a letter, by the letter; and those with a name. */
 enum key {
     KEY_A = 1,
-    KEY_B,
-    KEY_C,
-    KEY_D,
-    KEY_E,
-    KEY_F,
+    KEY_B = 2,
+    KEY_C = 3,
+    KEY_D = 4,
+    KEY_E = 5,
+    KEY_F = 6,
     KEY_H = 8,
-    KEY_TAB,
-    KEY_NEWLINE,
-    KEY_K,
-    KEY_L,
-    KEY_RETURN,
-    KEY_N,
+    KEY_TAB = 9,
+    KEY_NEWLINE = 10,
+    KEY_K = 11,
+    KEY_RETURN = 13,
+    KEY_N = 14,
     KEY_P = 16,
     KEY_U = 21,
     KEY_W = 23,
     KEY_ESCAPE = 27,
-    KEY_DELETE = 127
+    KEY_DELETE = 127,
 };
 
 typedef struct editor {
@@ -185,68 +185,68 @@ static void read_character(editor *e, char first) {
     if (utf8_is_valid(bytes, n)) insert(e, bytes, n);
 }
 
-/* One key; true when the line is done, with *result. */
-static bool handle_key(editor *e, char c, edit_result *result) {
+/* A key that moves or changes. */
+static void edit_key(editor *e, char c) {
     switch ((unsigned char)c) {
-    case KEY_RETURN:
-    case KEY_NEWLINE:
-        if (e->is_pasting) {
-            insert(e, " ", 1);
-            return false;
-        }
-        *result = EDIT_LINE;
-        return true;
-    case KEY_C:
-        *result = EDIT_INTERRUPTED;
-        return true;
-    case KEY_D:
-        if (e->line->len == 0) {
-            *result = EDIT_END;
-            return true;
-        }
-        cut(e, e->cursor, next_stop(e->line, e->cursor));
-        return false;
     case KEY_A:
         e->cursor = 0;
-        return false;
+        break;
     case KEY_E:
         e->cursor = e->line->len;
-        return false;
+        break;
     case KEY_B:
         e->cursor = previous_stop(e->line, e->cursor);
-        return false;
+        break;
     case KEY_F:
         e->cursor = next_stop(e->line, e->cursor);
-        return false;
+        break;
     case KEY_P:
-        show_history(e, -1);
-        return false;
     case KEY_N:
-        show_history(e, 1);
-        return false;
+        show_history(e, c == KEY_P ? -1 : 1);
+        break;
     case KEY_K:
         cut(e, e->cursor, e->line->len);
-        return false;
+        break;
     case KEY_U:
         cut(e, 0, e->cursor);
-        return false;
+        break;
     case KEY_W:
         cut(e, word_begin(e), e->cursor);
-        return false;
+        break;
+    case KEY_D:
+        cut(e, e->cursor, next_stop(e->line, e->cursor));
+        break;
     case KEY_H:
     case KEY_DELETE:
         cut(e, previous_stop(e->line, e->cursor), e->cursor);
-        return false;
+        break;
     case KEY_ESCAPE:
         read_escape(e);
-        return false;
+        break;
     case KEY_TAB:
+    case KEY_NEWLINE:
+    case KEY_RETURN: /* only pasted ones come here */
         insert(e, " ", 1);
-        return false;
+        break;
     default:
         if ((unsigned char)c >= 0x20) read_character(e, c);
+    }
+}
+
+/* One key; true when the line is done, with *result. */
+static bool handle_key(editor *e, char c, edit_result *result) {
+    bool is_return = c == KEY_RETURN || c == KEY_NEWLINE;
+    if (is_return && !e->is_pasting)
+        *result = EDIT_LINE;
+    else if (c == KEY_C)
+        *result = EDIT_INTERRUPTED;
+    else if (c == KEY_D && e->line->len == 0)
+        *result = EDIT_END;
+    else {
+        edit_key(e, c);
         return false;
     }
+    return true;
 }
 
 edit_result line_edit(int in, int out, const char *prompt, const edit_history *history, str *line) {
