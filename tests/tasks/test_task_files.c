@@ -346,6 +346,27 @@ static void windows_files_are_read_like_others(void **state) {
     task_deinit(&t);
 }
 
+static void the_example_of_the_documentation_is_a_task(void **state) {
+    (void)state;
+    char *page;
+    size_t n;
+    assert_int_equal(file_read(&page, &n, "docs/tasks.md", 1 << 20, NULL), QAIO_OK);
+    char *begin = strstr(page, "```yaml\n");
+    assert_non_null(begin);
+    begin += strlen("```yaml\n");
+    char *end = strstr(begin, "```");
+    assert_non_null(end);
+    task t;
+    qaio_error err = {0};
+    if (task_parse(&t, "docs/tasks.md", begin, (size_t)(end - begin), &err)) fail_msg("%s: %s", err.path, err.message);
+    assert_string_equal(t.name, "review-topic");
+    assert_int_equal(t.n_labels, 4);
+    assert_int_equal(t.n_tests, 2);
+    assert_true(t.abstain_below == 0.5);
+    task_deinit(&t);
+    mem_free(page);
+}
+
 static void every_value_is_taken_literally(void **state) {
     (void)state;
     static const char text[] = HEAD SYSTEM "labels:\n- {id: no, text: yes}\n- {id: null, text: 1.0}\n- {id: off, text: ' ~'}\n";
@@ -395,6 +416,7 @@ int main(void) {
         cmocka_unit_test(limits_are_refused_at_the_value_that_passes_them),
         cmocka_unit_test(a_long_path_keeps_its_end_and_the_line),
         cmocka_unit_test(windows_files_are_read_like_others),
+        cmocka_unit_test(the_example_of_the_documentation_is_a_task),
         cmocka_unit_test(every_value_is_taken_literally),
         cmocka_unit_test(no_failed_allocation_leaks_or_is_taken_for_another_error),
     };
