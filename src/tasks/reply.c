@@ -27,21 +27,19 @@ struct reply {
 const reply_params reply_defaults = {
     .temperature = -1, .top_p = -1, .repetition_penalty = -1, .top_k = -1, .n_top = -1, .enable_thinking = -1};
 
-/* The first of three that is given (not negative). */
-static float first_given(float asked, float of_model, float fallback) {
-    return asked >= 0 ? asked : of_model >= 0 ? of_model : fallback;
+/* The first that is given (not negative). */
+static float first_given(float asked, float of_task, float of_model, float fallback) {
+    return asked >= 0 ? asked : of_task >= 0 ? of_task : of_model >= 0 ? of_model : fallback;
 }
 
 static qaio_status fill_sampling(sampling *out, const model_desc *d, const task *t, const reply_params *p, qaio_error *err) {
-    float temperature = t && t->temperature >= 0 ? t->temperature : FALLBACK_TEMPERATURE;
-    float top_p = t && t->top_p >= 0 ? t->top_p : FALLBACK_TOP_P;
     *out = (sampling){
-        .temperature = first_given(p->temperature, d->do_sample == 0 ? 0 : d->temperature, temperature),
-        .top_p = first_given(p->top_p, d->top_p, top_p),
+        .temperature = first_given(p->temperature, t ? t->temperature : -1, d->do_sample == 0 ? 0 : d->temperature, FALLBACK_TEMPERATURE),
+        .top_p = first_given(p->top_p, t ? t->top_p : -1, d->top_p, FALLBACK_TOP_P),
         .top_k = p->top_k >= 0   ? p->top_k
                  : d->top_k >= 0 ? d->top_k
                                  : 0,
-        .repetition_penalty = first_given(p->repetition_penalty, d->repetition_penalty, 1),
+        .repetition_penalty = first_given(p->repetition_penalty, -1, d->repetition_penalty, 1),
         .seed = p->seed,
     };
     if (!p->has_seed && getrandom(&out->seed, sizeof out->seed, 0) != sizeof out->seed)

@@ -170,6 +170,31 @@ static void a_seed_repeats_a_reply_and_others_differ(void **state) {
     str_deinit(&c);
 }
 
+static str say_as(const task *t, const char *text, uint64_t seed) {
+    reply_params params = reply_defaults;
+    params.has_seed = true;
+    params.seed = seed;
+    reply *p;
+    assert_int_equal(reply_start_task(&p, shared, t, text, strlen(text), &params, NULL), QAIO_OK);
+    return collect(p, NULL);
+}
+
+static void a_task_s_own_temperature_goes_before_the_checkpoint_s(void **state) {
+    (void)state;
+    task t = *find("chat");
+    t.kind = TASK_GENERATE;
+    str one = say_as(&t, "最近总是睡不好，怎么办", 1), two = say_as(&t, "最近总是睡不好，怎么办", 2);
+    assert_string_not_equal(one.data, two.data); /* the checkpoint samples */
+    str_deinit(&one);
+    str_deinit(&two);
+    t.temperature = 0;
+    one = say_as(&t, "最近总是睡不好，怎么办", 1);
+    two = say_as(&t, "最近总是睡不好，怎么办", 2);
+    assert_string_equal(one.data, two.data);
+    str_deinit(&one);
+    str_deinit(&two);
+}
+
 static void a_stop_string_ends_the_reply_before_it(void **state) {
     (void)state;
     static const char *const stops[] = {"今天过得", "never said"};
@@ -313,6 +338,7 @@ int main(void) {
         cmocka_unit_test(odd_texts_get_an_answer_or_a_clear_error),
         cmocka_unit_test(greedy_replies_are_warm_and_repeatable),
         cmocka_unit_test(a_seed_repeats_a_reply_and_others_differ),
+        cmocka_unit_test(a_task_s_own_temperature_goes_before_the_checkpoint_s),
         cmocka_unit_test(a_stop_string_ends_the_reply_before_it),
         cmocka_unit_test(the_length_limit_never_cuts_a_character),
         cmocka_unit_test(a_long_history_loses_its_oldest_turns_and_keeps_the_system_prompt),
