@@ -4,7 +4,7 @@ import { keepKey, listTasks, modelName } from './api.js';
 import { Chat } from './chat.js';
 import { focusBox, hint, setBusy, setText, setUpComposer } from './composer.js';
 import { language, t, translatePage } from './i18n.js';
-import { announce, askKey, copyText, showService, toast } from './notice.js';
+import { announce, askKey, copyText, hideToast, showService, toast } from './notice.js';
 import { closeDrawer, drawCurve, drawTasks, isDrawerOpen, setUpDrawer } from './panel.js';
 import { change, settings } from './settings.js';
 import { TurnView, errorText, spoken } from './turn.js';
@@ -91,6 +91,7 @@ function chosenTasks() {
 /* start() begins a turn and resolves with it when it has ended. */
 async function answer(start) {
   if (chat.isBusy) return;
+  hideToast();
   const end = start();
   scrollToEnd();
   const turn = await end;

@@ -21,7 +21,7 @@ export function toast(text, action = null) {
   toastTimer = setTimeout(hideToast, TOAST_MS);
 }
 
-function hideToast() {
+export function hideToast() {
   $('toast').hidden = true;
 }
 
