@@ -129,12 +129,13 @@ void label_cancel(label_read *read) { (void)read; }
 
 /* ---- replies ---- */
 
-static void compose(reply *p, const reply_params *params, bool is_endless) {
+static bool compose(reply *p, const reply_params *params, bool is_endless) {
     size_t max_new = params->max_new ? params->max_new : REPLY_DEFAULT_TOKENS;
     p->first_word = params->has_seed ? params->seed % N_WORDS : 0;
     p->is_stopped = !is_endless && max_new > N_WORDS;
     p->n_tokens = p->is_stopped ? N_WORDS : max_new;
     for (size_t i = 0; i < p->n_tokens; i++) str_puts(&p->text, words[(p->first_word + i) % N_WORDS]);
+    if (p->text.failed) return false;
     for (size_t i = 0; i < params->n_stops; i++) {
         const char *at = strstr(p->text.data, params->stops[i]);
         if (!at) continue;
@@ -142,6 +143,7 @@ static void compose(reply *p, const reply_params *params, bool is_endless) {
         p->text.data[p->text.len] = 0;
         p->is_stopped = true;
     }
+    return true;
 }
 
 static qaio_status start(reply **out, resident *r, const char *text, size_t n, size_t n_dropped, const reply_params *params,
@@ -153,7 +155,11 @@ static qaio_status start(reply **out, resident *r, const char *text, size_t n, s
     *p = (reply){.r = r, .n_prompt = n / 3 + 1, .n_dropped = n_dropped, .n_top = params->n_top, .begun_ms = clock_ms()};
     p->is_broken = holds(text, n, "#broken");
     p->due_ms = p->begun_ms + r->token_ms + (holds(text, n, "#late") ? LATE_MS : 0);
-    compose(p, params, holds(text, n, "#endless"));
+    if (!compose(p, params, holds(text, n, "#endless"))) {
+        str_deinit(&p->text);
+        mem_free(p);
+        return error_memory(err);
+    }
     atomic_fetch_add(&r->n_active, 1);
     atomic_fetch_add(&r->n_jobs, 1);
     *out = p;

@@ -61,11 +61,10 @@ static int connected(const server *s) {
 }
 
 static void post(int fd, const char *path, const char *body) {
-    str request = {0};
-    str_printf(&request, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", path, strlen(body),
-               body);
-    (void)!send(fd, request.data, request.len, MSG_NOSIGNAL);
-    str_deinit(&request);
+    char request[1024];
+    int n = snprintf(request, sizeof request, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+                     path, strlen(body), body);
+    (void)!send(fd, request, (size_t)n, MSG_NOSIGNAL);
 }
 
 /* Appends what comes until the text is there, or the end; false at the end, or after TIMEOUT_MS. */
@@ -103,20 +102,22 @@ typedef struct client {
     const char *failed;
 } client;
 
+static const struct {
+    const char *path, *body, *end;
+} requests[] = {
+    {"/v1/analyze", "{\"text\":\"心情很低落\",\"stream\":true}", "event: done"},
+    {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}", "[DONE]"},
+    {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logprobs\":true}", "陪着"},
+    {"/v1/tasks/sentiment", "{\"texts\":[\"a\",\"b\",\"c\"]}", "results"},
+    {"/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":4,\"logprobs\":2}", "text_completion"},
+    {"/v1/analyze", "{\"text\":", "invalid_json"},
+};
+#define N_REQUESTS (sizeof requests / sizeof *requests)
+
 static void *talk(void *arg) {
-    static const struct {
-        const char *path, *body, *end;
-    } requests[] = {
-        {"/v1/analyze", "{\"text\":\"心情很低落\",\"stream\":true}", "event: done"},
-        {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}", "[DONE]"},
-        {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logprobs\":true}", "陪着"},
-        {"/v1/tasks/sentiment", "{\"texts\":[\"a\",\"b\",\"c\"]}", "results"},
-        {"/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":4,\"logprobs\":2}", "text_completion"},
-        {"/v1/analyze", "{\"text\":", "invalid_json"},
-    };
     client *c = arg;
     for (int round = 0; round < 6 && !c->failed; round++) {
-        size_t i = (size_t)(c->number + round) % (sizeof requests / sizeof *requests);
+        size_t i = (size_t)(c->number + round) % N_REQUESTS;
         str answer = {0};
         int fd = connected(c->server);
         post(fd, requests[i].path, requests[i].body);
@@ -158,6 +159,40 @@ static void a_client_that_leaves_stops_its_generation(void **state) {
         close(fd);
         assert_true(becomes_active(f, 0, LEFT_MS));
         str_deinit(&answer);
+    }
+}
+
+/* What comes until the end, without an allocation. */
+static bool answer_holds(int fd, const char *text) {
+    static char answer[64 << 10];
+    size_t n = 0;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    while (n + 1 < sizeof answer && poll(&p, 1, TIMEOUT_MS) > 0) {
+        ssize_t got = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+        if (got <= 0) break;
+        n += (size_t)got;
+    }
+    answer[n] = 0;
+    return strstr(answer, text) != NULL;
+}
+
+static void failed_allocations_fail_one_request_and_no_other(void **state) {
+    fixture *f = *state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* the switch is a plain variable */
+#endif
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        bool is_whole = false;
+        for (long n = 0; !is_whole; n++) {
+            assert_true(n < 1000);
+            int fd = connected(f->server);
+            mem_fail_after(n);
+            post(fd, requests[i].path, requests[i].body);
+            is_whole = answer_holds(fd, requests[i].end);
+            close(fd);
+            assert_true(becomes_active(f, 0, LEFT_MS));
+            mem_fail_after(-1);
+        }
     }
 }
 
@@ -260,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(many_clients_get_their_own_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_client_that_leaves_stops_its_generation, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failed_allocations_fail_one_request_and_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_trickling_client_is_cut_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stopping_lets_a_reply_finish, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stopping_cuts_what_is_too_long, set_up, tear_down),

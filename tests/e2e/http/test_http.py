@@ -1,4 +1,5 @@
 """HTTP as such: routes, errors, streams, hostile clients.  In front of a fake model, whose words come slowly and are known."""
+import contextlib
 import json
 import re
 import socket
@@ -204,8 +205,9 @@ class Streams(HttpTest):
         self.assertEqual(len({c["id"] for c in chunks}), 1)
 
     def test_the_first_event_does_not_wait_for_the_model(self):
-        first = next(self.server.events("/v1/chat/completions", {"messages": [{"role": "user", "content": "#late"}], "stream": True}))
-        self.assertLess(first[0], 1.0)
+        late = {"messages": [{"role": "user", "content": "#late"}], "stream": True}
+        with contextlib.closing(self.server.events("/v1/chat/completions", late)) as events:
+            self.assertLess(next(events)[0], 1.0)
 
     def test_a_client_that_leaves_stops_its_generation(self):
         for stream in (True, False):
@@ -239,10 +241,10 @@ class SlowModel(HttpTest):
     options = ["--token-ms", "5500"]
 
     def test_a_silent_stream_says_that_it_is_alive(self):
-        events = self.server.events("/v1/chat/completions", {**HELLO, "stream": True, "max_tokens": 1})
-        self.assertEqual(next(events)[2]["choices"][0]["delta"]["role"], "assistant")
-        self.assertEqual(next(events)[1], "comment")
-        self.assertEqual(next(events)[2]["choices"][0]["delta"]["content"], "听起来")
+        with contextlib.closing(self.server.events("/v1/chat/completions", {**HELLO, "stream": True, "max_tokens": 1})) as events:
+            self.assertEqual(next(events)[2]["choices"][0]["delta"]["role"], "assistant")
+            self.assertEqual(next(events)[1], "comment")
+            self.assertEqual(next(events)[2]["choices"][0]["delta"]["content"], "听起来")
 
 
 class Hostile(HttpTest):
