@@ -225,6 +225,10 @@ static const field *find_field(const field *fields, size_t n_fields, const yaml_
 }
 
 static qaio_status unknown_key(const reader *r, const yaml_item *key, const field *fields, size_t n_fields, unsigned shape) {
+    const yaml_item *value = child(r, key->next);
+    if (value->kind == YAML_TEXT && value->n == 0) /* {text: good,bad, expect: x}: to YAML `bad` is a key */
+        return FAIL(r, QAIO_ERR_FORMAT, key->line, "unknown key \"%s\"; if it is part of a text with a comma, put the text in quotes",
+                    quote(key).text);
     str known = {0};
     for (size_t i = 0; i < n_fields; i++)
         if (fields[i].allowed & shape) str_printf(&known, "%s%s", known.len ? ", " : "", fields[i].key);

@@ -294,6 +294,8 @@ static void whatever_is_wrong_with_a_task_is_said_with_its_line(void **state) {
          HEAD SYSTEM "labels:\n- {id: a, text: b}\n- {id: b, text: c, emoij: d}\n"},
         /* tests */
         {F, 11, "the test expects \"ugly\"", HEAD SYSTEM LABELS "tests:\n- {text: a, expect: good}\n- {text: a, expect: ugly}\n"},
+        {F, 10, "\"太棒了!\"; if it is part of a text with a comma, put the text in quotes",
+         HEAD SYSTEM LABELS "tests:\n- {text: 成功了,太棒了!, expect: good}\n"},
         {F, 10, "a test has no expect", HEAD SYSTEM LABELS "tests:\n- {text: a}\n"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) check_bad(&files[i]);
