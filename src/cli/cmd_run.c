@@ -76,7 +76,7 @@ static void print_for_people(run_state *s, analysis *a) {
     for (size_t i = 0; i < s->choice.n; i++) {
         if (s->choice.tasks[i]->kind == TASK_LABEL) continue;
         analysis_finish_text(a, i, show_piece, NULL, NULL);
-        fputc('\n', stdout);
+        if (!a->runs[i].status) fputc('\n', stdout);
     }
 }
 

@@ -158,7 +158,10 @@ csv_status csv_read(csv_reader *r, csv_record *out, qaio_error *err) {
     out->line = r->line;
     if (peek(r) == AT_END) {
         if (!r->error) return CSV_END;
-        error_errno(err, "", "read", r->error);
+        if (r->error == ENOMEM)
+            error_memory(err);
+        else
+            error_errno(err, "", "read", r->error);
         return CSV_ERROR;
     }
     qaio_status status = read_record(r, out, err);

@@ -1,5 +1,6 @@
 #include "cli/rows.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -148,7 +149,10 @@ static row_next read_line(row_reader *r, row *out, qaio_error *err) {
         r->n_lines++;
     } while (r->format == FORMAT_JSONL && got == LINE_OK && n == 0); /* an empty line is no object */
     if (got == LINE_END && r->lines.error) {
-        error_errno(err, "", "read", r->lines.error);
+        if (r->lines.error == ENOMEM)
+            error_memory(err);
+        else
+            error_errno(err, "", "read", r->lines.error);
         return ROW_FAILED;
     }
     if (got == LINE_END) return ROW_END;

@@ -246,6 +246,27 @@ static void a_bad_row_fails_alone(void **state) {
     check_texts("nonsense\n{\"text\":\"b\"}\n", FORMAT_JSONL, NULL, "!;b;");
 }
 
+static void failed_allocations_while_reading_rows_are_reported(void **state) {
+    (void)state;
+    const char data[] = "id,text,more\n1,a,x\n2,b,y\n";
+    for (file_format format = FORMAT_CSV; format <= FORMAT_TXT; format++)
+        for (long k = 0; k < 40; k++) {
+            int fd = file_of(data, sizeof data - 1);
+            row_reader r;
+            row next;
+            qaio_error err = {0};
+            mem_fail_after(k);
+            qaio_status status = row_reader_open(&r, fd, format, NULL, &err);
+            row_next got = status ? ROW_END : row_read(&r, &next, &err);
+            mem_fail_after(-1);
+            if (status && format != FORMAT_JSONL) assert_int_equal(status, QAIO_ERR_MEMORY);
+            if (got == ROW_OK && !next.status) assert_true(next.text.len > 0);
+            if (!status) row_deinit(&next);
+            if (!status) row_reader_close(&r);
+            close(fd);
+        }
+}
+
 static void json_of_any_bytes_is_valid(void **state) {
     (void)state;
     json_t *value = json_text("a\xFF\xE4\xBD", 4);
@@ -283,6 +304,7 @@ int main(void) {
         cmocka_unit_test(a_line_that_has_not_come_is_not_waited_for),
         cmocka_unit_test(the_text_column_is_found),
         cmocka_unit_test(a_bad_row_fails_alone),
+        cmocka_unit_test(failed_allocations_while_reading_rows_are_reported),
         cmocka_unit_test(json_of_any_bytes_is_valid),
         cmocka_unit_test(json_lines_have_no_line_separators_inside),
     };
