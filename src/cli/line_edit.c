@@ -1,6 +1,7 @@
 #include "cli/line_edit.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -97,7 +98,12 @@ static void draw(const editor *e) {
     str_puts(&prompt, e->prompt);
     size_t prompt_width = prompt.failed ? 0 : width_of(&prompt, 0, prompt.len), room = screen_columns(e->out) - 1, begin = 0, end, length;
     room = room > prompt_width + 4 ? room - prompt_width : 4;
-    while (width_of(e->line, begin, e->cursor) > room) begin = next_stop(e->line, begin);
+    size_t before_cursor = width_of(e->line, 0, e->cursor);
+    while (before_cursor > room) {
+        size_t next = next_stop(e->line, begin);
+        before_cursor -= width_of(e->line, begin, next);
+        begin = next;
+    }
     size_t shown = 0;
     for (end = begin; end < e->line->len; end += length) {
         size_t width = (size_t)width_at(e->line, end, &length);
@@ -106,7 +112,7 @@ static void draw(const editor *e) {
     }
     str_printf(&screen, "\r%s", e->prompt);
     str_append(&screen, e->line->data ? e->line->data + begin : "", end - begin);
-    str_printf(&screen, "\033[K\r\033[%zuC", prompt_width + width_of(e->line, begin, e->cursor));
+    str_printf(&screen, "\033[K\r\033[%zuC", prompt_width + before_cursor);
     if (!screen.failed) put(e->out, &screen);
     str_deinit(&prompt);
     str_deinit(&screen);
@@ -154,6 +160,12 @@ static bool read_byte(const editor *e, char *c) {
     do n = read(e->in, c, 1);
     while (n < 0 && errno == EINTR && !interrupt_count());
     return n == 1;
+}
+
+/* More keys have come already, as when text is pasted: what is drawn now would not be seen. */
+static bool has_more(const editor *e) {
+    struct pollfd ready = {.fd = e->in, .events = POLLIN};
+    return poll(&ready, 1, 0) > 0;
 }
 
 /* CSI and SS3 sequences; what is not known is left out. */
@@ -263,8 +275,11 @@ edit_result line_edit(int in, int out, const char *prompt, const edit_history *h
     raw.c_cc[VTIME] = 0;
     tcsetattr(in, TCSADRAIN, &raw);
     dprintf(out, "\033[?2004h");
-    do draw(&e);
-    while (!line->failed && read_byte(&e, &c) && !handle_key(&e, c, &result));
+    do {
+        if (!has_more(&e)) draw(&e);
+    } while (!line->failed && read_byte(&e, &c) && !handle_key(&e, c, &result));
+    e.cursor = line->len;
+    draw(&e);
     dprintf(out, "\033[?2004l\r\n");
     tcsetattr(in, TCSADRAIN, &before);
     return result;

@@ -542,6 +542,12 @@ class Chat(Case):
         self.assertEqual(status, 0)
         self.assertEqual(len(re.findall(r"\d+\.\d %", screen)), 2)
 
+    def test_a_long_paste_is_one_line(self):
+        text = "今天天气很好\n" * 30
+        keys = [("you> ", b"\x1b[200~" + text.encode() + b"\x1b[201~\r"), ("%", b""), ("you> ", b"\x04")]
+        screen, status = self.terminal(keys, "--seed", "1")
+        self.assertEqual((status, len(re.findall(r"\d+\.\d %", screen))), (0, 1))
+
     def test_ctrl_c_at_the_prompt_warns_then_leaves(self):
         _, status = self.terminal([("you> ", b"\x03"), ("again", b""), ("you> ", b"\x03")])
         self.assertEqual(status, 0)
