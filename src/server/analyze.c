@@ -190,29 +190,38 @@ static bool gather_reply(exchange *x, analysis *a, str *text) {
     }
 }
 
+/* All labels; a new reference, NULL after filling f. */
+static json_t *gather_labels(analysis *a, failure *f) {
+    json_t *labels = json_array();
+    while (a->n_read < a->n_reads) {
+        json_t *label = next_label(a, f);
+        if (!label) {
+            json_decref(labels);
+            return NULL;
+        }
+        json_array_append_new(labels, label);
+    }
+    return labels;
+}
+
 static void answer_at_once(exchange *x, analysis *a) {
-    failure f = {0};
+    failure f;
     str text = {0};
-    json_t *labels = json_array(), *whole = NULL;
-    bool has_reply = a->reply != NULL;
-    while (a->n_read < a->n_reads && !f.status) {
-        json_t *label = next_label(a, &f);
-        if (label) json_array_append_new(labels, label);
-    }
-    if (!f.status && has_reply && !gather_reply(x, a, &text)) {
+    bool has_reply = a->reply != NULL, is_left = false;
+    json_t *labels = gather_labels(a, &f), *done = NULL;
+    if (labels && has_reply) is_left = !gather_reply(x, a, &text);
+    if (labels && !is_left) done = finish(a, &f);
+    if (is_left) {
         answer_nothing(x);
-        goto done;
-    }
-    if (!f.status) whole = finish(a, &f);
-    if (f.status) {
+    } else if (!done) {
         answer_failure(x, &f);
-        goto done;
+    } else {
+        json_t *whole = json_pack("{s:O, s:o}", "labels", labels, "reply",
+                                  has_reply ? json_stringn(text.data ? text.data : "", text.len) : json_null());
+        if (whole) json_object_update(whole, done);
+        answer_json(x, MHD_HTTP_OK, whole);
     }
-    json_object_set(whole, "labels", labels);
-    json_object_set_new(whole, "reply", has_reply ? json_stringn(text.data ? text.data : "", text.len) : json_null());
-    answer_json(x, MHD_HTTP_OK, json_incref(whole));
-done:
-    json_decref(whole);
+    json_decref(done);
     json_decref(labels);
     str_deinit(&text);
     analysis_free(a);

@@ -4,7 +4,6 @@
 
 #include "server/internal.h"
 
-/* {"id","object","created","owned_by","max_model_len"} */
 static json_t *model_object(exchange *x) {
     return json_pack("{s:s, s:s, s:i, s:s}", "id", resident_model_name(x->resident), "object", "model", "created", 0, "owned_by", "qaio");
 }

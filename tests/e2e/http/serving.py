@@ -38,7 +38,7 @@ class Server:
         self.process.stdout.close()
         return self.process.wait(timeout=30)
 
-    def request(self, method, path, body=None, headers=None, timeout=60):
+    def request(self, method, path, body=None, headers=None, timeout=300):
         """(status, headers, body as bytes); a dict as body is sent as JSON."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         headers = dict(headers or {})
@@ -65,7 +65,7 @@ class Server:
         text = self.request("GET", "/metrics")[2].decode()
         return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
-    def becomes_idle(self, within=3.0):
+    def becomes_idle(self, within=10.0):
         """Whether the engine stops working in time."""
         end = time.monotonic() + within
         while time.monotonic() < end:
@@ -86,7 +86,7 @@ class Server:
             s.sendall(data)
             return receive(s)
 
-    def events(self, path, body, timeout=60):
+    def events(self, path, body, timeout=300):
         """The events of a stream as they come: (seconds since the request, event name or None, data)."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         begun = time.monotonic()
@@ -119,7 +119,7 @@ class Server:
             s.sendall(data)
             return receive(s)
 
-    def events(self, path, body, timeout=60):
+    def events(self, path, body, timeout=300):
         """The events of a stream as they come: (seconds since the request, event name or None, data)."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         begun = time.monotonic()
