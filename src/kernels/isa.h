@@ -7,6 +7,7 @@
 /* Each overrides the entries it has in a table that holds the next lower version. */
 void kernels_add_avx2(kernels *table);
 void kernels_add_avx512(kernels *table);
+void kernels_add_neon(kernels *table);
 
 /* Loops over a register tile must vanish, or its arrays go to memory. */
 #if defined(__clang__)

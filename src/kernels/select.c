@@ -95,6 +95,23 @@ void kernels_cpu_features(char *out, size_t out_bytes) {
         if (has((feature)f)) used += (size_t)snprintf(out + used, out_bytes - used, "%s%s", used ? " " : "", features[f].name);
     }
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+static size_t add_versions(size_t n) {
+    if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP)) return n;
+    tables[n] = tables[n - 1];
+    kernels_add_neon(&tables[n++]);
+    return n;
+}
+
+void kernels_cpu_features(char *out, size_t out_bytes) {
+    unsigned long has = getauxval(AT_HWCAP), has2 = getauxval(AT_HWCAP2);
+    if (out_bytes == 0) return;
+    snprintf(out, out_bytes, "NEON%s%s%s", has & HWCAP_ASIMDDP ? " dotprod" : "", has2 & HWCAP2_I8MM ? " i8mm" : "",
+             has & HWCAP_SVE ? " SVE" : "");
+}
 #else
 static size_t add_versions(size_t n) { return n; }
 

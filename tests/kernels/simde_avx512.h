@@ -99,6 +99,21 @@ static inline int32_t shim_reduce_max_epi32(__m512i v) {
     return largest;
 }
 
+/* Compilers that know the instructions have some of these as macros. */
+#undef _mm512_mask_loadu_ps
+#undef _mm512_maskz_loadu_ps
+#undef _mm512_mask_storeu_ps
+#undef _mm256_mask_storeu_epi16
+#undef _mm256_maskz_loadu_epi16
+#undef _mm512_cvtph_ps
+#undef _mm512_cvtps_ph
+#undef _mm512_cvtps_epi32
+#undef _mm512_cvtepi32_ps
+#undef _mm512_cvtps_pd
+#undef _mm512_cvtepi32_epi8
+#undef _mm512_reduce_max_epi32
+#undef _mm512_extractf32x8_ps
+#undef _mm512_mask_cmp_ps_mask
 #define _mm512_mask_loadu_ps(source, lanes, p)          shim_mask_loadu_ps(source, lanes, p)
 #define _mm512_maskz_loadu_ps(lanes, p)                 shim_mask_loadu_ps(_mm512_setzero_ps(), lanes, p)
 #define _mm512_mask_storeu_ps(p, lanes, v)              shim_mask_storeu_ps(p, lanes, v)
