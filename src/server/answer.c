@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "server/internal.h"
 
@@ -101,8 +102,8 @@ typedef struct events {
     exchange *x;
     event_source source;
     str out;
-    size_t sent;   /* of out */
-    int silent_ms; /* since the last byte */
+    size_t sent;      /* of out */
+    double spoken_ms; /* when it last said something */
     bool is_done;
     bool is_half_closed; /* the client's sending side */
 } events;
@@ -132,11 +133,9 @@ static bool produce(events *e) {
     while (e->out.len == 0 && !e->is_done) {
         if (atomic_load(&e->x->server->is_cut) || is_client_gone(e)) return false;
         e->is_done = !e->source.next(e->source.state, &e->out, WAIT_MS);
-        e->silent_ms = e->out.len ? 0 : e->silent_ms + WAIT_MS;
-        if (e->silent_ms < HEARTBEAT_MS) continue;
-        str_puts(&e->out, ": waiting\n\n");
-        e->silent_ms = 0;
+        if (e->out.len == 0 && clock_ms() - e->spoken_ms >= HEARTBEAT_MS) str_puts(&e->out, ": waiting\n\n");
     }
+    e->spoken_ms = clock_ms();
     return !e->out.failed;
 }
 
@@ -160,7 +159,7 @@ void answer_events(exchange *x, const event_source *source) {
     events *e = mem_zalloc(sizeof *e);
     struct MHD_Response *response = NULL;
     if (e) {
-        *e = (events){.x = x, .source = *source};
+        *e = (events){.x = x, .source = *source, .spoken_ms = clock_ms()};
         response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EVENT_BLOCK_BYTES, read_events, e, free_events);
     }
     if (!response) {

@@ -238,7 +238,7 @@ class Streams(HttpTest):
 
 
 class SlowModel(HttpTest):
-    options = ["--token-ms", "5500"]
+    options = ["--token-ms", "7000"]
 
     def test_a_silent_stream_says_that_it_is_alive(self):
         with contextlib.closing(self.server.events("/v1/chat/completions", {**HELLO, "stream": True, "max_tokens": 1})) as events:
