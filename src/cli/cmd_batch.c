@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/locale.h"
 #include "cli/report.h"
+#include "cli/row_resume.h"
 #include "cli/row_writer.h"
 #include "cli/terminal.h"
 
@@ -34,6 +35,7 @@ typedef struct batch {
     reply_params params;
     row_reader reader;
     row_writer writer;
+    resume_point resume;
     progress progress;
     item *ring;
     size_t capacity, first, n;
@@ -69,12 +71,33 @@ static int check_output(const batch *b) {
     if (!b->out_path || stat(b->out_path, &out) != 0) return EXIT_DONE;
     if (fstat(b->in, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
         return report_usage("%s", TR("IN and OUT are the same file", "输入和输出是同一个文件"));
-    if (S_ISREG(out.st_mode) && !b->settings->force)
-        return report_usage(TR("%s exists; --force overwrites it", "%s 已存在;用 --force 覆盖"), b->out_path);
+    if (S_ISREG(out.st_mode) && !b->settings->force && !b->settings->resume)
+        return report_usage(
+            TR("%s exists; --resume goes on with it, --force overwrites it", "%s 已存在;用 --resume 继续,或用 --force 覆盖"), b->out_path);
     return EXIT_DONE;
 }
 
+/* The file of an earlier run, cut behind its last whole row. */
+static int reopen_output(batch *b) {
+    qaio_error err;
+    size_t n;
+    const char *header = row_writer_header(&b->writer, &n);
+    int fd = open(b->out_path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || !header) return report_failure(TR("cannot open %s: %s", "无法打开 %s:%s"), b->out_path, strerror(errno));
+    qaio_status status = find_resume_point(&b->resume, fd, b->out_format, header, n, &err);
+    if (status) {
+        report_failure(TR("cannot go on with %s: %s", "无法继续 %s:%s"), b->out_path, err.message);
+    } else if (ftruncate(fd, (off_t)b->resume.n_bytes) != 0 || lseek(fd, 0, SEEK_END) < 0 || !(b->out = fdopen(fd, "w"))) {
+        status = QAIO_ERR_IO;
+        report_failure(TR("cannot write %s: %s", "无法写入 %s:%s"), b->out_path, strerror(errno));
+    }
+    if (!b->out) close(fd);
+    return status == QAIO_ERR_ARGUMENT ? EXIT_USAGE : status ? EXIT_FAILED : EXIT_DONE;
+}
+
 static int open_output(batch *b) {
+    struct stat st;
+    if (b->out_path && b->settings->resume && stat(b->out_path, &st) == 0 && S_ISREG(st.st_mode)) return reopen_output(b);
     b->out = b->out_path ? fopen(b->out_path, b->settings->force ? "we" : "wxe") : stdout;
     if (!b->out && errno == EEXIST) b->out = fopen(b->out_path, "we"); /* no regular file: check_output has seen it */
     return b->out ? EXIT_DONE : report_failure(TR("cannot write %s: %s", "无法写入 %s:%s"), b->out_path, strerror(errno));
@@ -97,7 +120,10 @@ static int prepare(batch *b) {
     }
     b->capacity = MAX_JOBS_AHEAD / b->choice.n;
     if (!(b->ring = mem_array(b->capacity, sizeof *b->ring))) return report_failure("%s", TR("out of memory", "内存不足"));
-    return open_output(b);
+    row_writer_init(&b->writer, b->out_format, &b->reader.columns, &b->choice, resident_model_name(b->resident));
+    status = open_output(b);
+    b->writer.out = b->out;
+    return status;
 }
 
 /* ---- the run ---- */
@@ -151,10 +177,24 @@ static void drop_all(batch *b) {
     b->n = 0;
 }
 
-static int run_rows(batch *b) {
+/* Over the rows that an earlier run has written. */
+static row_next skip_rows(batch *b, qaio_error *err) {
     row_next got = ROW_OK;
+    for (uint64_t i = 0; i < b->resume.n_rows && got == ROW_OK; i++) {
+        row r;
+        got = row_read(&b->reader, &r, err);
+        row_deinit(&r);
+    }
+    b->progress.begun_at = row_reader_bytes(&b->reader);
+    if (b->resume.n_rows && !b->settings->quiet)
+        report_note(TR("going on after %llu rows", "从第 %llu 行之后继续"), (unsigned long long)b->resume.n_rows);
+    return got;
+}
+
+static int run_rows(batch *b) {
     qaio_error err;
-    row_writer_begin(&b->writer);
+    if (b->resume.n_bytes == 0) row_writer_begin(&b->writer);
+    row_next got = skip_rows(b, &err);
     while (got == ROW_OK && !b->write_error && !interrupt_count()) {
         row r;
         if (b->n == b->capacity) finish_first(b);
@@ -191,17 +231,17 @@ int command_batch(const settings *s) {
     if (s->operands.n != 3)
         return report_usage("%s",
                             TR("batch needs tasks, IN and OUT; see `qaio help batch`", "batch 需要任务、输入和输出;见 `qaio help batch`"));
+    if (s->force && s->resume) return report_usage("%s", TR("--force and --resume exclude each other", "--force 与 --resume 不能同时使用"));
     batch b = {.settings = s, .params = settings_reply_params(s), .in = -1};
     b.in_path = strcmp(operands[1], "-") == 0 ? NULL : operands[1];
     b.out_path = strcmp(operands[2], "-") == 0 ? NULL : operands[2];
     int status = prepare(&b);
     if (!status) {
         interrupt_catch();
-        row_writer_init(&b.writer, b.out, b.out_format, &b.reader.columns, &b.choice, resident_model_name(b.resident));
         progress_init(&b.progress, s->progress, s->quiet);
         status = summarise(&b, run_rows(&b));
-        row_writer_deinit(&b.writer);
     }
+    row_writer_deinit(&b.writer);
     if (b.out && b.out != stdout && fclose(b.out) != 0 && !status)
         status = report_failure(TR("cannot write %s: %s", "无法写入 %s:%s"), b.out_path, strerror(errno));
     mem_free(b.ring);

@@ -6,9 +6,8 @@
 
 #define MAX_COLUMN_NAME (TASK_NAME_BYTES + 16)
 
-void row_writer_init(row_writer *w, FILE *out, file_format format, const row_columns *columns, const task_choice *choice,
-                     const char *model_name) {
-    *w = (row_writer){.out = out, .format = format, .columns = columns, .choice = choice, .model_name = model_name};
+void row_writer_init(row_writer *w, file_format format, const row_columns *columns, const task_choice *choice, const char *model_name) {
+    *w = (row_writer){.format = format, .columns = columns, .choice = choice, .model_name = model_name};
 }
 
 void row_writer_deinit(row_writer *w) { str_deinit(&w->line); }
@@ -51,8 +50,9 @@ static void add_field(str *line, const char *text, size_t n, bool is_first) {
     csv_write_field(line, text, n);
 }
 
-void row_writer_begin(row_writer *w) {
-    if (w->format != FORMAT_CSV) return;
+const char *row_writer_header(row_writer *w, size_t *n) {
+    *n = 0;
+    if (w->format != FORMAT_CSV) return "";
     str_clear(&w->line);
     bool is_first = true;
     for (size_t i = 0; i < w->columns->n; i++) {
@@ -68,7 +68,13 @@ void row_writer_begin(row_writer *w) {
         is_first = false;
     }
     str_putc(&w->line, '\n');
-    write_line(w);
+    *n = w->line.len;
+    return w->line.failed ? NULL : w->line.data;
+}
+
+void row_writer_begin(row_writer *w) {
+    size_t n;
+    if (row_writer_header(w, &n) && n) write_line(w);
 }
 
 static void add_answers(row_writer *w, const analysis *a, bool is_first) {

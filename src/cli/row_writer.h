@@ -20,11 +20,12 @@ typedef struct row_writer {
     str line;
 } row_writer;
 
-/* Everything is borrowed. */
-void row_writer_init(row_writer *w, FILE *out, file_format format, const row_columns *columns, const task_choice *choice,
-                     const char *model_name);
+/* Everything is borrowed.  w->out is set before anything is written. */
+void row_writer_init(row_writer *w, file_format format, const row_columns *columns, const task_choice *choice, const char *model_name);
 void row_writer_deinit(row_writer *w);
-/* CSV: the header. */
+/* What the file begins with: CSV: the header, with its line end; else "".  Borrowed until the next call; NULL when out of memory. */
+const char *row_writer_header(row_writer *w, size_t *n);
+/* Writes that. */
 void row_writer_begin(row_writer *w);
 /* One row, whole and flushed.  a: finished; NULL where the row itself failed.  false: it could not be written (errno). */
 bool row_write(row_writer *w, const row *r, const analysis *a);

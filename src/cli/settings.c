@@ -97,6 +97,8 @@ static const option_row batch_rows[] = {
      .help_en = "of OUT: csv, jsonl or txt (default: by its suffix, else as IN)",
      .help_zh = "输出格式:csv、jsonl 或 txt(默认看后缀,否则同输入)"},
     {"force", 'f', OPTION_FLAG, AT(force), .help_en = "overwrite OUT", .help_zh = "覆盖已有的输出文件"},
+    {"resume", 0, OPTION_FLAG, AT(resume), .help_en = "go on where an earlier run stopped: OUT is kept",
+     .help_zh = "从上次停下的地方继续:保留已有输出"},
     {"progress", 0, OPTION_FLAG, AT(progress), .help_en = "progress lines also where stderr is no terminal",
      .help_zh = "标准错误不是终端时也显示进度"},
     {"quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度"},

@@ -29,7 +29,7 @@ typedef struct settings {
     bool no_mood;
     /* batch */
     const char *column, *format, *output_format;
-    bool force, progress, quiet;
+    bool force, resume, progress, quiet;
     /* pull */
     const char *source, *endpoint, *revision;
     /* inspect */

@@ -59,9 +59,9 @@ void progress_draw(progress *p, uint64_t done, uint64_t total, const char *what)
     if (p->is_terminal && !total) fputs("\r\033[K", stderr);
     if (total) fprintf(stderr, "%5.1f %%  ", 100 * part);
     fputs(what, stderr);
-    if (total && part > 0 && seconds > 1) {
+    if (total && done > p->begun_at && done <= total && seconds > 1) {
         char left[32];
-        format_seconds(left, seconds * (1 - part) / part);
+        format_seconds(left, seconds * (double)(total - done) / (double)(done - p->begun_at));
         fprintf(stderr, TR("  %s left", "  剩余 %s"), left);
     }
     if (!p->is_terminal) fputc('\n', stderr);

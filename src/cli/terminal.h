@@ -16,6 +16,7 @@ typedef struct progress {
     bool is_terminal, is_silent;
     double started_ms, drawn_ms;
     bool is_drawn;
+    uint64_t begun_at; /* what was done before, by an earlier run */
 } progress;
 
 /* is_silent: nothing is shown.  Where stderr is no terminal a line is printed every few seconds, and only when `in_logs`. */

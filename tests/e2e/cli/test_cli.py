@@ -294,6 +294,23 @@ class Batch(Case):
         self.assertEqual([json.loads(line)["text"] for line in lines], ([SAD, GLAD] * 20000)[:len(lines)])
         self.assertIn(f"stopped after {len(lines)} rows".encode(), err)
 
+    def test_resume_gives_the_bytes_of_an_uninterrupted_run(self):
+        texts = [f"第{i}条,\"引号\"\n{'好' if i % 3 else '差'}评" for i in range(40)]
+        source = self.folder / "in.csv"
+        with open(source, "w", newline="", encoding="utf-8") as f:
+            csv.writer(f).writerows([["id", "text"], *enumerate(texts)])
+        for suffix in ("csv", "jsonl", "txt"):
+            whole = self.folder / f"whole.{suffix}"
+            self.ok("batch", "sentiment", source, whole, "--resume")
+            data = whole.read_bytes()
+            for cut in (0, 3, len(data) // 3, len(data) // 2 + 1, len(data) - 1, len(data)):
+                part = self.write(f"part.{suffix}", data[:cut])
+                self.ok("batch", "sentiment", source, part, "--resume")
+                self.assertEqual(part.read_bytes(), data, (suffix, cut))
+        self.refused(2, "batch", "emotion", source, self.folder / "whole.csv", "--resume")
+        self.refused(2, "batch", "sentiment", source, self.folder / "whole.csv", "--resume", "--force")
+        self.assertEqual((self.folder / "whole.csv").read_bytes()[:3], b"id,")
+
     def test_progress_lines_come_when_asked_for(self):
         source = self.write("in.txt", "\n".join([SAD] * 5))
         done = run("batch", "sentiment", source, "-", "--quiet")
