@@ -294,14 +294,15 @@ async function writing(on, service) {
     await devtools.send('Input.dispatchKeyEvent', { type: 'keyUp', ...enter });
     assert.equal(await page.locator('.turn').count(), 0);
     await devtools.send('Input.insertText', { text: '你好' });
-    const lateKeydown = (keyCode) =>
-      page.evaluate((code) => {
+    const enterAfter = (eventType, keyCode) =>
+      page.evaluate(([type, code]) => {
         const box = document.getElementById('message');
-        box.dispatchEvent(new CompositionEvent('compositionend', { data: '你好', bubbles: true }));
+        box.dispatchEvent(new CompositionEvent(type, { data: '你好', bubbles: true }));
         box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', keyCode: code, bubbles: true, cancelable: true }));
-      }, keyCode);
-    await lateKeydown(229); // Safari
-    await lateKeydown(13); // an Enter in the same moment as the end of the composition
+      }, [eventType, keyCode]);
+    await enterAfter('compositionend', 13); // in the same moment as the end of the composition
+    await page.waitForTimeout(100);
+    await enterAfter('compositionupdate', 229); // Safari: late, and no longer said to be composing
     assert.equal(await page.locator('.turn').count(), 0);
     assert.equal(await page.inputValue('#message'), '你好');
     await page.waitForTimeout(100);
