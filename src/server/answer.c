@@ -132,6 +132,7 @@ static bool produce(events *e) {
     e->sent = 0;
     while (e->out.len == 0 && !e->is_done) {
         if (atomic_load(&e->x->server->is_cut) || is_client_gone(e)) return false;
+        if (e->out.len) break; /* the comment that finds out whether the client is there goes at once */
         e->is_done = !e->source.next(e->source.state, &e->out, WAIT_MS);
         if (e->out.len == 0 && clock_ms() - e->spoken_ms >= HEARTBEAT_MS) str_puts(&e->out, ": waiting\n\n");
     }

@@ -417,4 +417,4 @@ class Limits(unittest.TestCase):
 
 del HttpTest  # only its children are tests
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")

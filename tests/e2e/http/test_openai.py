@@ -221,4 +221,4 @@ class Starting(unittest.TestCase):
 
 del Program
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")
