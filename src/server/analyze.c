@@ -90,13 +90,20 @@ static void analysis_free(void *state) {
     mem_free(state);
 }
 
+static size_t conversation_bytes(const analyze_request *request) {
+    size_t bytes = request->text_bytes;
+    for (size_t i = 0; i < request->messages.n; i++) bytes += request->messages.items[i].content_bytes;
+    return bytes;
+}
+
 /* Starts everything at once; on failure nothing is left running. */
 static bool analysis_start(analysis *a, resident *r, const analyze_request *request, failure *f) {
     *a = (analysis){.resident = r, .begun_ms = clock_ms()};
     qaio_error err;
     const char *param = "text";
     qaio_status status = QAIO_OK;
-    resident_hold(r);
+    bool is_short = conversation_bytes(request) <= HOLD_MAX_BYTES;
+    if (is_short) resident_hold(r);
     for (size_t i = 0; i < request->n_tasks && !status; i++) {
         status = label_start(&a->reads[i], r, request->tasks[i], request->text, request->text_bytes, &err);
         if (!status) a->n_reads++;
@@ -105,7 +112,7 @@ static bool analysis_start(analysis *a, resident *r, const analyze_request *requ
         status = reply_start(&a->reply, r, request->messages.items, request->messages.n, &request->generation.params, &err);
         param = request->messages.n > 1 ? "history" : "text";
     }
-    resident_release(r);
+    if (is_short) resident_release(r);
     if (!status) return true;
     analysis_deinit(a);
     return failure_from(f, &err, param);

@@ -56,14 +56,21 @@ static void reads_deinit(reads *all) {
 /* Starts what there is room for.  A full queue is no failure while reads of our own are about to leave it. */
 static qaio_status start_reads(reads *all, exchange *x, const task *t, const json_t *texts, qaio_error *err) {
     qaio_status status = QAIO_OK;
+    size_t bytes = 0;
+    bool is_held = true;
     resident_hold(x->resident);
     while (!status && all->n_started < json_array_size(texts) && all->n_started - all->n_finished < READS_AHEAD) {
         const json_t *text = json_array_get(texts, all->n_started);
+        bytes += json_string_length(text);
+        if (is_held && bytes > HOLD_MAX_BYTES) {
+            resident_release(x->resident);
+            is_held = false;
+        }
         status =
             label_start(&all->at[all->n_started % READS_AHEAD], x->resident, t, json_string_value(text), json_string_length(text), err);
         if (!status) all->n_started++;
     }
-    resident_release(x->resident);
+    if (is_held) resident_release(x->resident);
     return status == QAIO_ERR_BUSY && all->n_started > all->n_finished ? QAIO_OK : status;
 }
 

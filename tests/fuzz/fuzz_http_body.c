@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc, (void)argv;
-    return task_set_open(&tasks, NULL, NULL);
+    return task_set_open(&tasks, NULL, NULL) != QAIO_OK;
 }
 
 static bool parse(uint8_t route, const json_t *root, failure *f) {

@@ -242,7 +242,7 @@ static task_set *tasks;
 
 static int open_tasks(void **state) {
     (void)state;
-    return task_set_open(&tasks, NULL, NULL);
+    return task_set_open(&tasks, NULL, NULL) != QAIO_OK;
 }
 
 static int close_tasks(void **state) {
