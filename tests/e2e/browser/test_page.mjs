@@ -4,13 +4,14 @@
  *   node test_page.mjs --screenshot FILE   also writes the picture for the README, and FILE-dark */
 
 import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { Harness } from './harness.mjs';
 import { programChecks } from './program_checks.mjs';
 import { scriptedChecks } from './scripted_checks.mjs';
 
-const root = resolve(import.meta.dirname, '../../..');
+const root = resolve(fileURLToPath(new URL('../../..', import.meta.url)));
 const { values } = parseArgs({ options: { screenshot: { type: 'string' } } });
 
 const harness = await Harness.start();
