@@ -121,7 +121,8 @@ async function connect() {
   clearTimeout(reconnectTimer);
   try {
     const [model, tasks] = await Promise.all([modelName(), listTasks()]);
-    labelTasks = tasks.filter(({ kind }) => kind === 'label');
+    // A plain prompt is for base models, which do not chat.
+    labelTasks = tasks.filter(({ kind, layout }) => kind === 'label' && layout !== 'plain');
     service = { state: 'ready', model };
     showEverything();
   } catch (error) {
