@@ -45,6 +45,9 @@ size_t route_count(void);
 size_t route_index(const route *r);
 const route *route_at(size_t index);
 
+/* answer.c: queues a response with the headers that all have, and lets go of it; NULL (out of memory) closes the connection. */
+void answer_response(exchange *x, unsigned status, const char *content_type, const char *cache, struct MHD_Response *response);
+
 /* Handlers. */
 void handle_chat_completions(exchange *x);
 void handle_completions(exchange *x);
