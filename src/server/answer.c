@@ -50,14 +50,14 @@ static int append_chunk(const char *bytes, size_t n, void *out) {
     return 0;
 }
 
-void json_append(str *out, json_t *value) {
+void answer_append_json(str *out, json_t *value) {
     if (!value || json_dump_callback(value, append_chunk, out, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS)) != 0) out->failed = true;
     json_decref(value);
 }
 
 void answer_json(exchange *x, unsigned status, json_t *value) {
     str text = {0};
-    json_append(&text, value);
+    answer_append_json(&text, value);
     str_putc(&text, '\n');
     answer_text(x, status, "application/json", &text);
 }

@@ -91,6 +91,6 @@ void answer_events(exchange *x, const event_source *source) {
 void event_append(str *out, const char *name, json_t *value) {
     if (name) str_printf(out, "event: %s\n", name);
     str_puts(out, "data: ");
-    json_append(out, value);
+    answer_append_json(out, value);
     str_puts(out, "\n\n");
 }

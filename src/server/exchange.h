@@ -60,7 +60,7 @@ void answer_events(exchange *x, const event_source *source);
 
 /* "event: NAME\ndata: JSON\n\n", without the first line when name is NULL.  value: moved; NULL makes the stream fail. */
 void event_append(str *out, const char *name, json_t *value);
-void json_append(str *out, json_t *value); /* compact; value: moved */
+void answer_append_json(str *out, json_t *value); /* compact; value: moved */
 
 /* True when waiting for the model makes no sense any more: the client has left (its sending side is closed) or the server is stopping. */
 bool exchange_is_over(const exchange *x);
