@@ -27,39 +27,43 @@ static int append(const char *bytes, size_t n, void *out) {
 }
 
 /* U+0085, U+2028 and U+2029 are legal inside JSON strings, but many readers of lines take them for line ends: they are escaped. */
-static void write_line(const str *text, FILE *out) {
+static void append_line(str *out, const str *text) {
     static const struct {
         const char *bytes, *escape;
     } breaks[] = {{"\xC2\x85", "\\u0085"}, {"\xE2\x80\xA8", "\\u2028"}, {"\xE2\x80\xA9", "\\u2029"}};
     for (size_t begin = 0, end = 0; begin < text->len; begin = end) {
         while (end < text->len && text->data[end] != '\xC2' && text->data[end] != '\xE2') end++;
-        fwrite(text->data + begin, 1, end - begin, out);
-        size_t skipped = 0;
-        for (size_t i = 0; i < 3 && end < text->len && !skipped; i++)
-            if (strncmp(text->data + end, breaks[i].bytes, strlen(breaks[i].bytes)) == 0) {
-                fputs(breaks[i].escape, out);
-                skipped = strlen(breaks[i].bytes);
-            }
-        if (!skipped && end < text->len) {
-            fputc(text->data[end], out);
-            skipped = 1;
-        }
-        end += skipped;
+        str_append(out, text->data + begin, end - begin);
+        if (end == text->len) return;
+        size_t i = 0;
+        while (i < 3 && strncmp(text->data + end, breaks[i].bytes, strlen(breaks[i].bytes)) != 0) i++;
+        if (i < 3)
+            str_puts(out, breaks[i].escape);
+        else
+            str_putc(out, text->data[end]);
+        end += i < 3 ? strlen(breaks[i].bytes) : 1;
     }
 }
 
-static int print(json_t *value, FILE *out, size_t flags) {
+void json_append(str *out, json_t *value, int digits) {
     str text = {0};
-    int failed = !value || json_dump_callback(value, append, &text, flags | JSON_ENCODE_ANY) != 0 || text.failed;
-    if (failed)
-        fputs("{\"error\":\"out of memory\"}", out);
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION((size_t)digits);
+    if (value && json_dump_callback(value, append, &text, flags) == 0 && !text.failed)
+        append_line(out, &text);
     else
-        write_line(&text, out);
+        out->failed = true;
     str_deinit(&text);
     json_decref(value);
-    return fputc('\n', out) == EOF || failed ? -1 : 0;
 }
 
-int json_print_to(json_t *value, FILE *out, int digits) { return print(value, out, JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits)); }
+int json_print_to(json_t *value, FILE *out, int digits) {
+    str line = {0};
+    json_append(&line, value, digits);
+    str_putc(&line, '\n');
+    bool is_written = !line.failed && fwrite(line.data, 1, line.len, out) == line.len;
+    if (line.failed) fputs("{\"error\":\"out of memory\"}\n", out);
+    str_deinit(&line);
+    return is_written ? 0 : -1;
+}
 
 int json_print(json_t *value) { return json_print_to(value, stdout, JSON_DIGITS); }

@@ -114,12 +114,42 @@ static void csv_row(row_writer *w, const row *r, const analysis *a, const char *
 
 /* ---- JSONL, TXT ---- */
 
-static bool jsonl_row(row_writer *w, const row *r, const analysis *a, const char *error) {
-    json_t *object = row_object(r, w->columns);
-    json_object_del(object, "error");
+/* The members that a row gains, or NULL when out of memory. */
+static json_t *gained(const row_writer *w, const analysis *a, const char *error) {
+    json_t *object = json_object();
     if (a) json_object_set_new(object, "results", analysis_results(a, w->model_name));
     if (error[0]) json_object_set_new(object, "error", json_text(error, strlen(error)));
-    return json_print_to(object, w->out, JSON_DIGITS) == 0 && fflush(w->out) == 0;
+    return object;
+}
+
+/* The object of IN keeps its bytes, numbers with many digits too; the new members come before its closing brace. */
+static void splice(str *line, const str *object, bool is_empty, json_t *members) {
+    str text = {0};
+    size_t end = object->len;
+    while (end && object->data[end - 1] != '}') end--;
+    str_append(line, object->data, end ? end - 1 : 0);
+    if (!is_empty) str_putc(line, ',');
+    json_append(&text, members, JSON_DIGITS);
+    if (text.failed)
+        line->failed = true;
+    else
+        str_append(line, text.data + 1, text.len - 1);
+    str_deinit(&text);
+}
+
+static void jsonl_row(row_writer *w, const row *r, const analysis *a, const char *error) {
+    bool has_own = json_object_get(r->object, "results") || json_object_get(r->object, "error");
+    json_t *members = gained(w, a, error);
+    if (r->line.len && !has_own) {
+        splice(&w->line, &r->line, json_object_size(r->object) == 0, members);
+    } else {
+        json_t *object = row_object(r, w->columns);
+        json_object_del(object, "results");
+        json_object_del(object, "error");
+        if (json_object_update_new(object, members)) w->line.failed = true;
+        json_append(&w->line, object, JSON_DIGITS);
+    }
+    str_putc(&w->line, '\n');
 }
 
 /* Text on one line. */
@@ -148,9 +178,10 @@ static void txt_row(row_writer *w, const row *r, const analysis *a, const char *
 bool row_write(row_writer *w, const row *r, const analysis *a) {
     const qaio_error *err = r->status ? &r->error : a ? analysis_error(a) : NULL;
     const char *error = err ? err->message : "";
-    if (w->format == FORMAT_JSONL) return jsonl_row(w, r, a, error);
     str_clear(&w->line);
-    if (w->format == FORMAT_CSV)
+    if (w->format == FORMAT_JSONL)
+        jsonl_row(w, r, a, error);
+    else if (w->format == FORMAT_CSV)
         csv_row(w, r, a, error);
     else
         txt_row(w, r, a, error);

@@ -70,6 +70,7 @@ static qaio_status choose_column(row_columns *c, const char *wanted, qaio_error 
 void row_deinit(row *r) {
     csv_record_deinit(&r->record);
     json_decref(r->object);
+    str_deinit(&r->line);
     str_deinit(&r->text);
     *r = (row){0};
 }
@@ -125,6 +126,8 @@ static void parse_line(const row_reader *r, row *out, const char *line, size_t n
         out->status = error_set(&out->error, QAIO_ERR_FORMAT, "line %zu: not a JSON object", r->n_lines);
         json_decref(out->object);
         out->object = NULL;
+    } else {
+        str_append(&out->line, line, n);
     }
 }
 

@@ -25,6 +25,7 @@ typedef struct row_columns {
 typedef struct row {
     csv_record record; /* CSV */
     json_t *object;    /* JSONL; TXT as {"text": …} */
+    str line;          /* JSONL: the object as it stands in the file */
     str text;
     qaio_status status; /* of this row; the text is there only when it is QAIO_OK */
     qaio_error error;

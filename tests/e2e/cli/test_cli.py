@@ -226,6 +226,17 @@ class Batch(Case):
             self.assertEqual(set(r["results"][0]), ANSWER_KEYS)
             self.assertEqual(set(r["results"][1]), {"task", "reply"})
 
+    def test_jsonl_objects_keep_their_bytes(self):
+        lines = ['{"at": 1700000000.1234567, "big":12345678901234567, "text":"好" }', '{}', '{ "text" : "\\u574f\\u2028" }']
+        self.ok("batch", "sentiment", self.write("in.jsonl", "\n".join(lines)), self.folder / "out.jsonl")
+        got = (self.folder / "out.jsonl").read_text(encoding="utf-8").splitlines()
+        self.assertTrue(got[0].startswith(lines[0][:-1] + ',"results":[{"task":"sentiment"'), got[0])
+        self.assertEqual(json.loads(got[1]), {"error": 'line 2: "text" is no string'})
+        self.assertTrue(got[2].startswith(lines[2][:-1] + ',"results":['), got[2])
+        self.ok("batch", "sentiment", self.folder / "out.jsonl", self.folder / "again.jsonl")
+        again = (self.folder / "again.jsonl").read_text(encoding="utf-8").splitlines()
+        self.assertEqual([json.loads(line).get("results") for line in again], [json.loads(line).get("results") for line in got])
+
     def test_txt_becomes_columns_with_tabs(self):
         source = self.write("in.txt", f"{SAD}\r\n{GLAD}\n")
         self.ok("batch", "sentiment", source, self.folder / "out.txt")
