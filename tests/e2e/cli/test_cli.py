@@ -505,6 +505,14 @@ class Serve(Case):
             p.send_signal(number)
             self.assertEqual(p.wait(20), 0)
 
+    def test_an_answer_over_http_is_that_of_the_command_line(self):
+        _, port = self.start()
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        client.request("POST", "/v1/tasks/sentiment", json.dumps({"text": SAD}), {"Content-Type": "application/json"})
+        answer = json.loads(client.getresponse().read())
+        client.close()
+        self.assertEqual(answer, json.loads(self.ok("run", "--json", "sentiment", SAD))["results"][0])
+
     def test_a_taken_port_is_said(self):
         _, port = self.start()
         self.assertIn(str(port), self.refused(1, "serve", "--port", port))
