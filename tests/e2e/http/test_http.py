@@ -192,6 +192,14 @@ class Streams(HttpTest):
         self.assertEqual((answer["reply"], answer["finish_reason"], answer["timings"]["first_token_ms"]), (None, None, None))
         self.assertEqual([n for _, n, _ in self.server.events("/v1/analyze", {"text": "好", "reply": False, "stream": True})], ["label", "done"])
 
+    def test_a_task_that_generates_answers_with_its_text(self):
+        _, answer = self.server.post("/v1/tasks/chat", {"text": "好", "max_tokens": 2})
+        self.assertEqual(set(answer), {"task", "reply", "finish_reason", "usage", "model", "task_version"})
+        self.assertEqual((answer["task"], answer["reply"], answer["finish_reason"]), ("chat", "听起来你", "length"))
+        _, answers = self.server.post("/v1/tasks/chat", {"texts": ["好", "坏"], "stop": "今天"})
+        self.assertEqual([a["reply"] for a in answers["results"]], ["听起来你"] * 2)
+        self.assert_error(self.server.post("/v1/tasks/chat", {"text": "好", "stream": True}), 400, "stream")
+
     def test_chat_chunks_are_openais(self):
         body = {**HELLO, "stream": True, "max_tokens": 3, "stream_options": {"include_usage": True}}
         chunks = [d for _, _, d in self.server.events("/v1/chat/completions", body)]
