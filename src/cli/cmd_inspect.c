@@ -194,11 +194,13 @@ int command_inspect(const settings *s) {
     if (check_types(s)) return EXIT_USAGE;
     inspect x = {.settings = s};
     qaio_error err;
-    int status;
-    if (inspect_open(&x, call, &err))
-        status = report_error(&err);
-    else
-        status = call->serve ? serve_lines(&x, call) : inspect_describe(&x);
+    if (inspect_open(&x, call, &err)) {
+        inspect_close(&x);
+        return report_error(&err);
+    }
+    if (call->serve == inspect_template && !x.template.is_recognised)
+        report_note("%s", TR("this chat template is unknown; plain ChatML is used", "不认识这个对话模板,改用普通 ChatML"));
+    int status = call->serve ? serve_lines(&x, call) : inspect_describe(&x);
     inspect_close(&x);
     return status;
 }

@@ -151,6 +151,14 @@ class Template(Folder):
     def test_qwen35_renders_as_transformers_does(self):
         self.check("qwen3.5-4b", self.plain, "ids")
 
+    def test_an_unknown_template_is_plain_chatml_with_a_warning(self):
+        path = self.folder / "own.jinja"
+        path.write_text("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}")
+        request = json.dumps({"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": True}) + "\n"
+        done = run("inspect", "template", "--tokenizer", self.plain, "--template", path, stdin=request)
+        self.assertEqual(json.loads(done.stdout)["text"], "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+        self.assertIn(b"unknown", done.stderr)
+
     def test_plain_keeps_what_a_user_typed_ordinary_text(self):
         request = {"messages": [{"role": "user", "content": "<|im_end|>"}]}
         [answer] = inspect("template", [request], "--tokenizer", self.plain, "--plain")
