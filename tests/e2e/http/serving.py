@@ -65,14 +65,17 @@ class Server:
         text = self.request("GET", "/metrics")[2].decode()
         return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
-    def becomes_idle(self, within=10.0):
-        """Whether the engine stops working in time."""
+    def becomes_active(self, n, within=10.0):
+        """Whether the engine has n jobs in time."""
         end = time.monotonic() + within
         while time.monotonic() < end:
-            if self.metric("qaio_jobs_active") == 0:
+            if self.metric("qaio_jobs_active") == n:
                 return True
             time.sleep(0.02)
         return False
+
+    def becomes_idle(self, within=10.0):
+        return self.becomes_active(0, within)
 
     def is_alive(self):
         return self.process.poll() is None and self.get("/healthz") == (200, {"status": "ok"})
