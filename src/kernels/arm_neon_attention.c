@@ -32,7 +32,7 @@ ALWAYS_INLINE void score_block(float s[][ATTENTION_TILE], const attention_args *
     }
 }
 
-/* Scores into weights; past the end, n positions, they are 0.  Returns c. */
+/* Scores into weights; past the end, n positions, scores are -inf and weights 0.  Returns c. */
 ALWAYS_INLINE float weigh_tile(float s[ATTENTION_TILE], size_t n, bool is_first, float *m, float32x4_t l[4]) {
     for (size_t p = n; p < ATTENTION_TILE; p++) s[p] = -INFINITY;
     float32x4_t largest = vdupq_n_f32(*m), sum[4];
@@ -43,7 +43,6 @@ ALWAYS_INLINE float weigh_tile(float s[ATTENTION_TILE], size_t n, bool is_first,
         UNROLL for (size_t i = 0; i < 4; i++) {
             size_t p = 4 * (j + i);
             float32x4_t w = exp4(vsubq_f32(vld1q_f32(s + p), vdupq_n_f32(new_m)));
-            w = keep_lanes(w, first_lanes(n > p ? n - p : 0));
             vst1q_f32(s + p, w);
             sum[i] = vaddq_f32(sum[i], w);
         }

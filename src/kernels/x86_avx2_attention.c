@@ -36,7 +36,7 @@ ALWAYS_INLINE void score_blocks(float s[][ATTENTION_TILE], const attention_args 
     }
 }
 
-/* Scores into weights; past the end, n positions, they are 0.  Returns c. */
+/* Scores into weights; past the end, n positions, scores are -inf and weights 0.  Returns c. */
 ALWAYS_INLINE float weigh_tile(float s[ATTENTION_TILE], size_t n, bool is_first, float *m, __m256 l[2]) {
     for (size_t p = n; p < ATTENTION_TILE; p++) s[p] = -INFINITY;
     __m256 largest = _mm256_set1_ps(*m);
@@ -45,7 +45,6 @@ ALWAYS_INLINE float weigh_tile(float s[ATTENTION_TILE], size_t n, bool is_first,
     __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     UNROLL for (size_t j = 0; j < SUMS; j++) {
         __m256 w = exp8(_mm256_sub_ps(_mm256_loadu_ps(s + 8 * j), _mm256_set1_ps(new_m)));
-        if (8 * j + 8 > n) w = _mm256_and_ps(w, _mm256_castsi256_ps(first_lanes(n > 8 * j ? n - 8 * j : 0)));
         _mm256_storeu_ps(s + 8 * j, w);
         sum[j % 2] = _mm256_add_ps(sum[j % 2], w);
     }

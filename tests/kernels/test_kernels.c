@@ -165,7 +165,7 @@ static void check_quantize_row(const kernels *k, size_t blocks, flavour f) {
     int8_t *q[2] = {mem_aligned(n), mem_aligned(n)};
     int32_t *sum[2] = {mem_array(blocks, sizeof(int32_t)), mem_array(blocks, sizeof(int32_t))};
     for (size_t b = 0; b < blocks; b++) {
-        float scale[] = {1.0f, 0.0f, 1e-25f, 1e-31f, 1e-38f, 1e38f}; /* around the limit below which a block is zero */
+        float scale[] = {1.0f, 0.0f, 1e-25f, 1.2e-30f, 7e-31f, 1e-38f, 1e38f}; /* around the limit below which a block is zero */
         for (size_t i = 0; i < PACK_COLS; i++) x[b * PACK_COLS + i] *= scale[b % COUNT(scale)];
     }
     k->quantize_row(q[0], d[0], sum[0], x, n);
