@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -469,7 +470,7 @@ class Models(Case):
         self.assertIn("qaio pull", self.refused(1, "run", "sentiment", SAD, "--model", "qwen3-0.6b", QAIO_HOME=str(self.folder)))
 
     def test_pull_fetches_shows_and_finds(self):
-        hub = subprocess.Popen(["python3", str(GOLDEN.parent / "hub" / "fake_hub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        hub = subprocess.Popen([sys.executable, str(GOLDEN.parent / "hub" / "fake_hub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(lambda: (hub.stdin.close(), hub.wait(10), hub.stdout.close()))
         port = hub.stdout.readline().split()[0]
         where = {"QAIO_HOME": str(self.folder), "HF_ENDPOINT": f"http://127.0.0.1:{port}", "MODELSCOPE_ENDPOINT": f"http://127.0.0.1:{port}"}
