@@ -45,7 +45,7 @@ static void append_line(str *out, const str *text) {
     }
 }
 
-void json_append(str *out, json_t *value, int digits) {
+void json_line_append(str *out, json_t *value, int digits) {
     str text = {0};
     size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION((size_t)digits);
     if (value && json_dump_callback(value, append, &text, flags) == 0 && !text.failed)
@@ -58,7 +58,7 @@ void json_append(str *out, json_t *value, int digits) {
 
 int json_print_to(json_t *value, FILE *out, int digits) {
     str line = {0};
-    json_append(&line, value, digits);
+    json_line_append(&line, value, digits);
     str_putc(&line, '\n');
     bool is_written = !line.failed && fwrite(line.data, 1, line.len, out) == line.len;
     if (line.failed) fputs("{\"error\":\"out of memory\"}\n", out);

@@ -14,7 +14,7 @@
 json_t *json_text(const char *text, size_t n);
 
 /* Appends value without a line end and takes the reference; NULL counts as a failed append. */
-void json_append(str *out, json_t *value, int digits);
+void json_line_append(str *out, json_t *value, int digits);
 
 /* Prints value as one line and takes the reference; NULL (out of memory) prints an error object.  -1 when it could not be printed. */
 int json_print(json_t *value);

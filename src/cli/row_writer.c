@@ -129,7 +129,7 @@ static void splice(str *line, const str *object, bool is_empty, json_t *members)
     while (end && object->data[end - 1] != '}') end--;
     str_append(line, object->data, end ? end - 1 : 0);
     if (!is_empty) str_putc(line, ',');
-    json_append(&text, members, JSON_DIGITS);
+    json_line_append(&text, members, JSON_DIGITS);
     if (text.failed)
         line->failed = true;
     else
@@ -147,7 +147,7 @@ static void jsonl_row(row_writer *w, const row *r, const analysis *a, const char
         json_object_del(object, "results");
         json_object_del(object, "error");
         if (json_object_update_new(object, members)) w->line.failed = true;
-        json_append(&w->line, object, JSON_DIGITS);
+        json_line_append(&w->line, object, JSON_DIGITS);
     }
     str_putc(&w->line, '\n');
 }
