@@ -4,10 +4,12 @@
 
 #include "base/str.h"
 
-/* The deepest nesting of a text, JSON or not; strings are skipped. */
-static size_t nesting(const char *text, size_t n) {
-    size_t depth = 0, deepest = 0;
+/* The deepest nesting of a text, JSON or not, and about how many values it has; strings are skipped. */
+static void measure(const char *text, size_t n, size_t *deepest, size_t *n_values) {
+    size_t depth = 0;
     bool in_string = false;
+    *deepest = 0;
+    *n_values = 1;
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (in_string) {
@@ -18,12 +20,14 @@ static size_t nesting(const char *text, size_t n) {
         } else if (c == '"') {
             in_string = true;
         } else if (c == '[' || c == '{') {
-            if (++depth > deepest) deepest = depth;
+            ++*n_values;
+            if (++depth > *deepest) *deepest = depth;
+        } else if (c == ',') {
+            ++*n_values;
         } else if ((c == ']' || c == '}') && depth > 0) {
             depth--;
         }
     }
-    return deepest;
 }
 
 json_t *request_parse(const char *body, size_t bytes, failure *f) {
@@ -35,8 +39,11 @@ json_t *request_parse(const char *body, size_t bytes, failure *f) {
         failure_set(f, 400, "invalid_json", "", "the body is not valid UTF-8");
         return NULL;
     }
-    if (nesting(body, bytes) > REQUEST_MAX_DEPTH) {
-        failure_set(f, 400, "invalid_json", "", "the JSON is nested more than %d levels deep", REQUEST_MAX_DEPTH);
+    size_t depth, n_values;
+    measure(body, bytes, &depth, &n_values);
+    if (depth > REQUEST_MAX_DEPTH || n_values > REQUEST_MAX_VALUES) {
+        failure_set(f, 400, "invalid_json", "", "the JSON is nested more than %d levels deep, or has more than %d values",
+                    REQUEST_MAX_DEPTH, REQUEST_MAX_VALUES);
         return NULL;
     }
     json_error_t where;

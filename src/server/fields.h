@@ -6,7 +6,8 @@
 
 #include "server/failure.h"
 
-#define REQUEST_MAX_DEPTH 64 /* nested arrays and objects */
+#define REQUEST_MAX_DEPTH  64    /* nested arrays and objects */
+#define REQUEST_MAX_VALUES 32768 /* a value of two bytes takes a hundred times its size in memory */
 
 /* The body as an object; a new reference, NULL after filling f (400). */
 json_t *request_parse(const char *body, size_t bytes, failure *f);

@@ -81,6 +81,19 @@ static void a_million_brackets_are_refused_without_recursion(void **state) {
     mem_free(body);
 }
 
+static void a_flood_of_small_values_is_refused_before_it_takes_memory(void **state) {
+    (void)state;
+    static const char *const values[] = {"{},", "[],", "0,"};
+    for (size_t i = 0; i < 3; i++) {
+        str body = {0};
+        str_puts(&body, "{\"a\":[");
+        for (size_t n = 0; n <= REQUEST_MAX_VALUES; n++) str_puts(&body, values[i]);
+        str_puts(&body, "0]}");
+        assert_no_json(body.data, body.len);
+        str_deinit(&body);
+    }
+}
+
 /* ---- chat ---- */
 
 static void assert_chat_refused(const char *body, int status, const char *param) {
@@ -379,6 +392,7 @@ int main(void) {
         cmocka_unit_test(ill_formed_utf8_is_refused),
         cmocka_unit_test(nesting_is_limited_but_brackets_in_strings_do_not_count),
         cmocka_unit_test(a_million_brackets_are_refused_without_recursion),
+        cmocka_unit_test(a_flood_of_small_values_is_refused_before_it_takes_memory),
         cmocka_unit_test(a_chat_request_is_read_whole),
         cmocka_unit_test(what_is_not_given_stays_the_checkpoints),
         cmocka_unit_test(an_unknown_model_is_not_found),
