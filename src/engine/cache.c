@@ -46,20 +46,27 @@ static void drop_superseded(prefix_cache *c, kv_pool *pool, const int32_t *ids, 
     }
 }
 
-void cache_put(prefix_cache *c, kv_pool *pool, const int32_t *ids, size_t n, kv_sequence *kv, bool pin) {
+bool cache_put(prefix_cache *c, kv_pool *pool, const int32_t *ids, size_t n, kv_sequence *kv, bool pin) {
     drop_superseded(c, pool, ids, n);
     bool has_room = n > 0 && (c->n < CACHE_MAX_ENTRIES || cache_evict(c, pool));
     int32_t *copy = has_room ? mem_array(n, sizeof *copy) : NULL;
     if (!copy) {
         kv_clear(pool, kv);
-        return;
+        return false;
     }
     memcpy(copy, ids, n * sizeof *copy);
     kv_truncate(pool, kv, n);
     c->entries[c->n++] = (cache_entry){copy, n, *kv, pin, ++c->clock};
     *kv = (kv_sequence){0};
+    return true;
 }
 
 void cache_clear(prefix_cache *c, kv_pool *pool) {
     while (c->n) drop(c, pool, c->n - 1);
+}
+
+bool cache_has_pinned(const prefix_cache *c, const int32_t *ids, size_t n) {
+    for (size_t i = 0; i < c->n; i++)
+        if (c->entries[i].is_pinned && c->entries[i].n == n && common(c->entries[i].ids, n, ids, n) == n) return true;
+    return false;
 }

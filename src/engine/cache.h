@@ -26,8 +26,10 @@ typedef struct prefix_cache {
 /* Forks the longest cached prefix of ids[0 .. n-1) (at least the last token is always computed) into *out; its length, 0 when there is
  * none. */
 size_t cache_find(prefix_cache *c, const int32_t *ids, size_t n, kv_sequence *out);
-/* Takes the sequence over (moved; cleared when it is not worth keeping).  A failed allocation only means that nothing is kept. */
-void cache_put(prefix_cache *c, kv_pool *pool, const int32_t *ids, size_t n, kv_sequence *kv, bool pin);
+/* Takes the sequence over (moved; cleared when it is not worth keeping).  False: a failed allocation, or only pinned ones, and nothing
+ * was kept. */
+bool cache_put(prefix_cache *c, kv_pool *pool, const int32_t *ids, size_t n, kv_sequence *kv, bool pin);
+bool cache_has_pinned(const prefix_cache *c, const int32_t *ids, size_t n);
 /* Drops the entry unused for longest; false when only pinned ones are left. */
 bool cache_evict(prefix_cache *c, kv_pool *pool);
 void cache_clear(prefix_cache *c, kv_pool *pool);

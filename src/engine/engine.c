@@ -85,22 +85,25 @@ static void clear_kv(engine *e, engine_job *job) {
     for (size_t i = 0; i < job->n_branches; i++) kv_clear(&e->kv, &job->branches[i].kv);
 }
 
+/* Keeps the job's pinned beginning, unless it is there already; whether it was added. */
+static bool pin(engine *e, const engine_job *job) {
+    kv_sequence prefix = {0};
+    if (!job->n_pin || job->kv.n_positions < job->n_pin || cache_has_pinned(&e->cache, job->ids, job->n_pin)) return false;
+    return kv_fork(&prefix, &job->kv, job->n_pin, NULL) == QAIO_OK && cache_put(&e->cache, &e->kv, job->ids, job->n_pin, &prefix, true);
+}
+
 void job_end(engine_job *job, qaio_status status, finish_reason finish, const qaio_error *err) {
     engine *e = job->engine;
     size_t i = 0;
     while (e->active[i] != job) i++;
     e->active[i] = e->active[--e->n_active];
     e->n_reserved -= job->n_blocks;
-    bool is_pinned = status == QAIO_OK && job->pin;
-    if (is_pinned) {
-        cache_put(&e->cache, &e->kv, job->ids, job->n_prompt, &job->kv, true);
-    } else if (status == QAIO_OK && job->kind == JOB_GENERATE) {
-        cache_put(&e->cache, &e->kv, job->ids, job->kv.n_positions, &job->kv, false);
-    }
+    bool is_pinned = status == QAIO_OK && pin(e, job);
+    if (status == QAIO_OK && job->kind == JOB_GENERATE) cache_put(&e->cache, &e->kv, job->ids, job->kv.n_positions, &job->kv, false);
     clear_kv(e, job);
     pthread_mutex_lock(&e->lock);
     e->stats.n_active = e->n_active;
-    if (is_pinned) e->n_pinned += blocks_for(job->n_prompt);
+    if (is_pinned) e->n_pinned += blocks_for(job->n_pin);
     job->status = status;
     job->finish = finish;
     if (err) job->error = *err;
@@ -206,6 +209,7 @@ static qaio_status check_params(const engine *e, const job_params *p, qaio_error
     if (p->n_prompt == 0) return error_set(err, QAIO_ERR_ARGUMENT, "the prompt is empty");
     if (p->n_prompt > n_ctx || (p->kind == JOB_GENERATE && p->n_prompt == n_ctx))
         return error_set(err, QAIO_ERR_LIMIT, "the text has %zu tokens with its prompt, but the context holds %zu", p->n_prompt, n_ctx);
+    if (p->n_pin > p->n_prompt) return error_set(err, QAIO_ERR_ARGUMENT, "%zu of %zu tokens to pin", p->n_pin, p->n_prompt);
     qaio_status status = check_ids(p->prompt, p->n_prompt, vocab, err);
     if (status) return status;
     if (p->kind == JOB_GENERATE) {
@@ -215,7 +219,7 @@ static qaio_status check_params(const engine *e, const job_params *p, qaio_error
             return error_set(err, QAIO_ERR_ARGUMENT, "at most %d stop tokens", MODEL_MAX_STOP_TOKENS);
         return sampling_check(&p->sampling, err);
     }
-    if (p->n_continuations == 0 && !p->pin) return error_set(err, QAIO_ERR_ARGUMENT, "nothing to score");
+    if (p->n_continuations == 0 && !p->n_pin) return error_set(err, QAIO_ERR_ARGUMENT, "nothing to score");
     if (p->n_continuations > ENGINE_MAX_LABELS)
         return error_set(err, QAIO_ERR_LIMIT, "%zu continuations, at most %d", p->n_continuations, ENGINE_MAX_LABELS);
     for (size_t i = 0; i < p->n_continuations && !status; i++) {
@@ -271,7 +275,7 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
     pthread_condattr_destroy(&attributes);
     job->engine = e;
     job->kind = p->kind;
-    job->pin = p->pin;
+    job->n_pin = p->n_pin;
     job->is_relative = p->is_relative;
     job->n_prompt = job->n_ids = p->n_prompt;
     size_t left = model_context(e->model) - p->n_prompt;

@@ -44,7 +44,7 @@ typedef struct job_params {
     job_kind kind;
     const int32_t *prompt; /* at least one token; copied */
     size_t n_prompt;
-    bool pin; /* keep the prompt's KV in the cache for good */
+    size_t n_pin; /* keep the KV of the first n_pin tokens in the cache for good: what all prompts of a task begin with */
     /* JOB_SCORE: log P(continuation | prompt), natural logarithm, summed over its tokens. */
     const id_list *continuations; /* each at least one token; copied */
     size_t n_continuations;

@@ -22,7 +22,8 @@ struct engine_job {
     engine *engine;
     engine_job *next; /* in the queue */
     job_kind kind;
-    bool pin, is_relative;
+    bool is_relative;
+    size_t n_pin;
     int32_t *ids; /* prompt, then what was generated; [n_prompt + max_new] */
     size_t n_prompt, n_ids;
     size_t n_cached;

@@ -10,7 +10,8 @@ struct resident {
     pool *pool;
     engine *engine;
     task_set *tasks;
-    const task *chat; /* the task that replies, or NULL */
+    const task *chat;     /* the task that replies, or NULL */
+    token_list *prefixes; /* by task: what all its prompts begin with */
 };
 
 /* Appends the tokens of the rendered conversation; contents are literal text. */
@@ -19,7 +20,9 @@ qaio_status prompt_of_messages(const resident *r, const chat_message *messages, 
 /* Appends the tokens of a task's prompt for a text, up to where the model answers. */
 qaio_status prompt_of_task(const resident *r, const task *t, const char *text, size_t n, token_list *out, qaio_error *err);
 
-/* Computes and pins the prompt's part before the text, for every task and for the chat. */
-qaio_status resident_pin_prompts(resident *r, qaio_error *err);
+/* Finds what the prompts of every task begin with: computed with the first text, pinned from then on. */
+qaio_status resident_find_prefixes(resident *r, qaio_error *err);
+/* How many tokens of the prompt are that beginning; 0 where it begins otherwise. */
+size_t task_prefix(const resident *r, const task *t, const token_list *prompt);
 
 #endif

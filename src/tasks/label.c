@@ -52,6 +52,7 @@ qaio_status label_start(label_read **out, resident *r, const task *t, const char
         job_params params = {.kind = JOB_SCORE,
                              .prompt = prompt.ids,
                              .n_prompt = prompt.n,
+                             .n_pin = task_prefix(r, t, &prompt),
                              .continuations = ids,
                              .n_continuations = t->n_labels,
                              .is_relative = t->score != SCORE_MEAN};

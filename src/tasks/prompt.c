@@ -46,28 +46,27 @@ static size_t common_prefix(const token_list *a, const token_list *b) {
     return n;
 }
 
-static qaio_status pin_prompt(resident *r, const task *t, qaio_error *err) {
-    token_list a = {0}, b = {0};
-    qaio_status status = prompt_of_task(r, t, "好", strlen("好"), &a, err);
-    if (!status) status = prompt_of_task(r, t, "a", 1, &b, err);
-    size_t n = common_prefix(&a, &b);
-    /* One that leaves no room for a text is not worth keeping; a text will be refused with the reason. */
-    if (!status && n > 0 && n < model_context(resident_model(r))) {
-        engine_job *job;
-        job_params params = {.kind = JOB_SCORE, .prompt = a.ids, .n_prompt = n, .pin = true};
-        status = engine_submit(r->engine, &params, &job, err);
-        if (!status) status = engine_finish(job, NULL, NULL, err);
-    }
-    token_list_deinit(&a);
-    token_list_deinit(&b);
+static qaio_status find_prefix(const resident *r, const task *t, token_list *out, qaio_error *err) {
+    token_list other = {0};
+    qaio_status status = prompt_of_task(r, t, "好", strlen("好"), out, err);
+    if (!status) status = prompt_of_task(r, t, "a", 1, &other, err);
+    out->n = common_prefix(out, &other);
+    token_list_deinit(&other);
     return status;
 }
 
-qaio_status resident_pin_prompts(resident *r, qaio_error *err) {
+qaio_status resident_find_prefixes(resident *r, qaio_error *err) {
+    size_t n = task_set_size(r->tasks);
     qaio_status status = QAIO_OK;
-    for (size_t i = 0; i < task_set_size(r->tasks) && !status; i++) {
-        const task *t = task_set_at(r->tasks, i);
-        if (t->layout == LAYOUT_OWN) status = pin_prompt(r, t, err);
-    }
+    if (!(r->prefixes = mem_array(n, sizeof *r->prefixes))) return error_memory(err);
+    for (size_t i = 0; i < n && !status; i++) status = find_prefix(r, task_set_at(r->tasks, i), &r->prefixes[i], err);
     return status;
+}
+
+size_t task_prefix(const resident *r, const task *t, const token_list *prompt) {
+    for (size_t i = 0; i < task_set_size(r->tasks); i++) {
+        if (task_set_at(r->tasks, i) != t) continue;
+        return common_prefix(&r->prefixes[i], prompt) == r->prefixes[i].n ? r->prefixes[i].n : 0;
+    }
+    return 0;
 }

@@ -95,6 +95,7 @@ static qaio_status start(reply **out, resident *r, const token_list *prompt, con
     job_params job = {.kind = JOB_GENERATE,
                       .prompt = prompt->ids,
                       .n_prompt = prompt->n,
+                      .n_pin = t ? task_prefix(r, t, prompt) : 0,
                       .max_new = tokens_wanted(t, params),
                       .stop_tokens = stops,
                       .n_stop_tokens = stop_tokens(r, stops),

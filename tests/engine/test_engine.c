@@ -242,7 +242,7 @@ static void a_pinned_prompt_survives_eviction(void **state) {
     assert_true(fixture_open(&f, 0, 1));
     int32_t ids[40], other[200], out[16];
     for (int32_t i = 0; i < 40; i++) ids[i] = i;
-    job_params pin = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 32, .pin = true};
+    job_params pin = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 32, .n_pin = 32};
     engine_job *job;
     assert_int_equal(engine_submit(f.e, &pin, &job, NULL), QAIO_OK);
     assert_int_equal(engine_finish(job, NULL, NULL, NULL), QAIO_OK);
