@@ -13,7 +13,7 @@
 #include "base/str.h"
 
 /* Opens a regular file for reading; O_NONBLOCK so that a named pipe cannot make us wait. */
-static qaio_status open_regular(int *out, size_t *bytes, const char *path, qaio_error *err) {
+static qaio_status open_regular(int *out, struct stat *out_stat, const char *path, qaio_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         qaio_status status = error_errno(err, path, "open", errno);
@@ -31,21 +31,35 @@ static qaio_status open_regular(int *out, size_t *bytes, const char *path, qaio_
         return status;
     }
     *out = fd;
-    *bytes = (size_t)st.st_size;
+    *out_stat = st;
     return QAIO_OK;
+}
+
+uint64_t hash_bytes(uint64_t hash, const void *data, size_t n) {
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    return hash;
+}
+
+static uint64_t stamp_of(const struct stat *st) {
+    const int64_t fields[] = {(int64_t)st->st_dev,         (int64_t)st->st_ino,          (int64_t)st->st_size,
+                              (int64_t)st->st_mtim.tv_sec, (int64_t)st->st_mtim.tv_nsec, (int64_t)st->st_ctim.tv_sec,
+                              (int64_t)st->st_ctim.tv_nsec};
+    return hash_bytes(HASH_BEGIN, fields, sizeof fields);
 }
 
 qaio_status file_map_open(file_map *out, const char *path, qaio_error *err) {
     int fd = -1;
-    size_t bytes = 0;
-    qaio_status status = open_regular(&fd, &bytes, path, err);
+    struct stat st;
+    qaio_status status = open_regular(&fd, &st, path, err);
     if (status) return status;
+    size_t bytes = (size_t)st.st_size;
     void *data = NULL;
     if (bytes) data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
         status = error_errno(err, path, "map", errno);
     else
-        *out = (file_map){data, bytes};
+        *out = (file_map){data, bytes, stamp_of(&st)};
     close(fd);
     return status;
 }
@@ -57,9 +71,10 @@ void file_map_close(file_map *map) {
 
 qaio_status file_read(char **out, size_t *bytes, const char *path, size_t max_bytes, qaio_error *err) {
     int fd = -1;
-    size_t size = 0;
-    qaio_status status = open_regular(&fd, &size, path, err);
+    struct stat st;
+    qaio_status status = open_regular(&fd, &st, path, err);
     if (status) return status;
+    size_t size = (size_t)st.st_size;
     char *data = NULL;
     if (size > max_bytes) {
         status = error_at(err, QAIO_ERR_LIMIT, path, -1, "%zu bytes, at most %zu are read", size, max_bytes);

@@ -12,7 +12,12 @@
 typedef struct file_map {
     const uint8_t *data; /* NULL when the file is empty */
     size_t bytes;
+    uint64_t stamp; /* of device, inode, size and times: another file, or the file changed, has another one */
 } file_map;
+
+/* FNV-1a, 64 bits; begin with HASH_BEGIN.  Tells things apart that nobody forges. */
+#define HASH_BEGIN 0xcbf29ce484222325u
+uint64_t hash_bytes(uint64_t hash, const void *data, size_t n);
 
 /* Maps a regular file read-only.  Refuses directories, devices and pipes. */
 qaio_status file_map_open(file_map *out, const char *path, qaio_error *err);

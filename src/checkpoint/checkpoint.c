@@ -259,6 +259,12 @@ dtype checkpoint_type(const checkpoint *c) { return c->type; }
 
 size_t checkpoint_bytes(const checkpoint *c) { return c->bytes; }
 
+uint64_t checkpoint_stamp(const checkpoint *c) {
+    uint64_t stamp = HASH_BEGIN;
+    for (size_t i = 0; i < c->maps.n; i++) stamp = hash_bytes(stamp, &c->maps.items[i].stamp, sizeof c->maps.items[i].stamp);
+    return c->maps.n ? stamp : 0;
+}
+
 const char *checkpoint_format(const checkpoint *c) { return c->format; }
 
 void checkpoint_drop_pages(const checkpoint *c) {

@@ -91,6 +91,8 @@ dtype checkpoint_type(const checkpoint *c);
 size_t checkpoint_bytes(const checkpoint *c);
 /* "gguf v3", "safetensors (6 shards)" */
 const char *checkpoint_format(const checkpoint *c);
+/* Another file, or a file that changed, has another one; 0: an image in memory. */
+uint64_t checkpoint_stamp(const checkpoint *c);
 /* After packing: lets the kernel drop the mapped pages (MADV_DONTNEED); reading them again still works. */
 void checkpoint_drop_pages(const checkpoint *c);
 

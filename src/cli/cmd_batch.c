@@ -109,7 +109,7 @@ static int prepare(batch *b) {
     if (!status) status = choose_format(&b->out_format, "output-format", s->output_format, b->out_path, b->in_format);
     if (!status) status = open_input(b);
     if (!status) status = check_output(b);
-    if (!status) status = open_resident(&b->resident, s);
+    if (!status) status = open_resident(&b->resident, s, false);
     if (!status) status = choose_tasks(&b->choice, resident_tasks(b->resident), s->operands.items[0]);
     if (status) return status;
     qaio_error err;

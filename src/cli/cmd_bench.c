@@ -130,7 +130,7 @@ int command_bench(const settings *s) {
     if (s->operands.n) return report_usage(TR("bench takes no %s", "bench 不需要 %s"), s->operands.items[0]);
     bench b = {.settings = s, .salt = 1, .rows = json_array()};
     double started_ms = clock_ms();
-    int status = open_resident(&b.resident, s);
+    int status = open_resident(&b.resident, s, false);
     if (status) {
         json_decref(b.rows);
         return status;

@@ -188,7 +188,7 @@ int command_chat(const settings *s) {
               .is_first = true,
               .params = settings_reply_params(s)};
     qaio_error err;
-    int status = open_resident(&c.resident, s);
+    int status = open_resident(&c.resident, s, true);
     if (status) return status;
     if (task_set_find(&c.mood, resident_tasks(c.resident), MOOD_TASK, &err)) c.mood = NULL;
     if ((c.prompt = prompt_new())) {

@@ -243,7 +243,7 @@ static void print_report(const doctor *d) {
 int command_doctor(const settings *s) {
     doctor d = {.settings = s, .report = json_object(), .checks = json_array(), .problems = json_array()};
     examine_machine(&d);
-    if (open_resident(&d.resident, s) != EXIT_DONE) {
+    if (open_resident(&d.resident, s, false) != EXIT_DONE) {
         add_check(&d, false, "%s", TR("the model cannot be opened", "无法打开模型"));
     } else {
         label_answer answers[N_CHECKS] = {0};

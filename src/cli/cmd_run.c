@@ -172,7 +172,7 @@ int command_run(const settings *chosen) {
     s.texts = operands->items + 1;
     s.n_texts = operands->n - 1;
     s.is_many = s.is_reading || s.n_texts > 1;
-    int status = open_resident(&s.resident, chosen);
+    int status = open_resident(&s.resident, chosen, false);
     if (status) return status;
     status = choose_tasks(&s.choice, resident_tasks(s.resident), operands->items[0]);
     line_reader_init(&s.lines, STDIN_FILENO, MAX_LINE_BYTES);

@@ -91,7 +91,7 @@ int command_serve(const settings *s) {
     char *key = NULL;
     resident *r = NULL;
     int status = s->api_key_file ? read_key(&key, s->api_key_file) : EXIT_DONE;
-    if (status == EXIT_DONE) status = open_resident(&r, s);
+    if (status == EXIT_DONE) status = open_resident(&r, s, true);
     if (status == EXIT_DONE) status = serve(s, r, key, &ends, started_ms);
     resident_close(r);
     mem_free(key);

@@ -103,7 +103,7 @@ static void run_test(tally *sum, resident *r, const task *t, const task_test *te
 
 static int test_tasks(const settings *s) {
     resident *r;
-    int status = open_resident(&r, s);
+    int status = open_resident(&r, s, false);
     if (status) return status;
     tally sum = {.rows = s->json ? json_array() : NULL};
     const task_set *set = resident_tasks(r);

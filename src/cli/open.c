@@ -33,7 +33,7 @@ int check_types(const settings *s) {
     return EXIT_DONE;
 }
 
-int open_resident(resident **out, const settings *s) {
+int open_resident(resident **out, const settings *s, bool is_long_lived) {
     qaio_error err;
     char *path = NULL;
     if (check_types(s)) return EXIT_USAGE;
@@ -46,6 +46,7 @@ int open_resident(resident **out, const settings *s) {
         .n_threads = (int)s->n_threads,
         .cpu = wanted_cpu(),
         .tasks_dir = s->tasks_dir,
+        .keeps_packed = is_long_lived,
     };
     qaio_status status = resident_open(out, &options, &err);
     mem_free(path);

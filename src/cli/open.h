@@ -4,8 +4,8 @@
 
 #include "cli/settings.h"
 
-/* Returns an exit status. */
-int open_resident(resident **out, const settings *s);
+/* Returns an exit status.  A long-lived program keeps what makes its next start fast. */
+int open_resident(resident **out, const settings *s, bool is_long_lived);
 
 /* --type and --kv-type: EXIT_USAGE with a report where weights or KV cannot have them. */
 int check_types(const settings *s);

@@ -3,6 +3,7 @@
 #define QAIO_MODEL_INTERNAL_H
 
 #include "model/model.h"
+#include "model/pack_cache.h"
 
 typedef struct layer_weights {
     float *attn_norm, *ffn_norm;     /* [hidden] */
@@ -37,6 +38,8 @@ struct model {
     step_scratch scratch;
     uint8_t *weights; /* every packed matrix */
     size_t weight_bytes;
+    pack_writer *writer; /* NULL: none */
+    bool is_mapped;      /* weights lie in a file of the pack cache, else in pages of our own */
 };
 
 #endif

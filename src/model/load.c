@@ -1,9 +1,12 @@
-/* Loading: the checkpoint's tensors become packed matrices in one area of memory, vectors become float32. */
+/* Loading: the checkpoint's tensors become packed matrices in one area of memory, vectors become float32.  Large models are packed once:
+ * the area is kept in a file and mapped at the next start. */
 #include <math.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/internal.h"
+#include "model/pack_cache.h"
 
 /* Where a matrix of the checkpoint goes. */
 typedef struct matrix_slot {
@@ -58,10 +61,11 @@ static void pack_groups(void *ctx, size_t begin, size_t end, int thread) {
     for (size_t g = begin; g < end; g++) packed_fill_group(job->m, g, job->t->data, job->t->type, row);
 }
 
-/* Takes the next part of m->weights and fills it. */
+/* Takes the next part of m->weights and fills it, unless it came filled. */
 static qaio_status fill_matrix(model *m, packed_matrix *matrix, const tensor *t, size_t *used, qaio_error *err) {
     matrix->data = m->weights + *used;
     *used += matrix->n_groups * matrix->group_bytes;
+    if (m->is_mapped) return QAIO_OK;
     pack_job job = {matrix, t, mem_array((size_t)pool_threads(m->pool) * matrix->n_cols_padded, sizeof(float))};
     if (!job.rows) return error_memory(err);
     pool_run(m->pool, pack_groups, &job, matrix->n_groups, 16);
@@ -78,35 +82,66 @@ static qaio_status load_vector(float **out, const tensor *t, qaio_error *err) {
     return QAIO_OK;
 }
 
-static qaio_status load_weights(model *m, const checkpoint *c, dtype type, qaio_error *err) {
-    qaio_status status;
-    const tensor *embed = checkpoint_tensor(c, TENSOR_EMBED, 0), *head = checkpoint_tensor(c, TENSOR_HEAD, 0);
-    if ((status = plan_matrix(m, &m->embed, embed, type, err))) return status;
-    if (!m->desc.is_tied && (status = plan_matrix(m, &m->head, head, type, err))) return status;
+static qaio_status plan_weights(model *m, const checkpoint *c, dtype type, qaio_error *err) {
+    qaio_status status = plan_matrix(m, &m->embed, checkpoint_tensor(c, TENSOR_EMBED, 0), type, err);
+    if (!status && !m->desc.is_tied) status = plan_matrix(m, &m->head, checkpoint_tensor(c, TENSOR_HEAD, 0), type, err);
     for (size_t l = 0; l < m->desc.n_layers; l++)
-        for (size_t i = 0; i < COUNT(layer_matrices); i++)
-            if ((status = plan_matrix(m, matrix_of(&m->layers[l], &layer_matrices[i]), checkpoint_tensor(c, layer_matrices[i].role, l),
-                                      type, err)))
-                return status;
+        for (size_t i = 0; i < COUNT(layer_matrices) && !status; i++)
+            status =
+                plan_matrix(m, matrix_of(&m->layers[l], &layer_matrices[i]), checkpoint_tensor(c, layer_matrices[i].role, l), type, err);
     m->type = m->layers[0].q.type;
-    if (!(m->weights = mem_pages(m->weight_bytes))) return error_memory(err);
+    return status;
+}
 
+static qaio_status fill_weights(model *m, const checkpoint *c, qaio_error *err) {
     size_t used = 0;
-    if ((status = fill_matrix(m, &m->embed, embed, &used, err))) return status;
+    qaio_status status = fill_matrix(m, &m->embed, checkpoint_tensor(c, TENSOR_EMBED, 0), &used, err);
     if (m->desc.is_tied)
         m->head = m->embed;
-    else if ((status = fill_matrix(m, &m->head, head, &used, err)))
-        return status;
-    if ((status = load_vector(&m->out_norm, checkpoint_tensor(c, TENSOR_OUT_NORM, 0), err))) return status;
-    for (size_t l = 0; l < m->desc.n_layers; l++) {
-        layer_weights *w = &m->layers[l];
-        for (size_t i = 0; i < COUNT(layer_matrices); i++)
-            if ((status = fill_matrix(m, matrix_of(w, &layer_matrices[i]), checkpoint_tensor(c, layer_matrices[i].role, l), &used, err)))
-                return status;
-        for (size_t i = 0; i < COUNT(layer_vectors); i++)
-            if ((status = load_vector(vector_of(w, &layer_vectors[i]), checkpoint_tensor(c, layer_vectors[i].role, l), err))) return status;
-    }
+    else if (!status)
+        status = fill_matrix(m, &m->head, checkpoint_tensor(c, TENSOR_HEAD, 0), &used, err);
+    for (size_t l = 0; l < m->desc.n_layers; l++)
+        for (size_t i = 0; i < COUNT(layer_matrices) && !status; i++)
+            status =
+                fill_matrix(m, matrix_of(&m->layers[l], &layer_matrices[i]), checkpoint_tensor(c, layer_matrices[i].role, l), &used, err);
+    return status;
+}
+
+static qaio_status load_vectors(model *m, const checkpoint *c, qaio_error *err) {
+    qaio_status status = load_vector(&m->out_norm, checkpoint_tensor(c, TENSOR_OUT_NORM, 0), err);
+    for (size_t l = 0; l < m->desc.n_layers; l++)
+        for (size_t i = 0; i < COUNT(layer_vectors) && !status; i++)
+            status = load_vector(vector_of(&m->layers[l], &layer_vectors[i]), checkpoint_tensor(c, layer_vectors[i].role, l), err);
+    return status;
+}
+
+/* What the packed bytes depend on: the files, and how each matrix is packed. */
+static uint64_t pack_key(const model *m, const checkpoint *c) {
+    uint64_t key = checkpoint_stamp(c);
+    for (size_t l = 0; l < m->desc.n_layers; l++)
+        for (size_t i = 0; i < COUNT(layer_matrices); i++) {
+            const packed_matrix *w = matrix_of(&m->layers[l], &layer_matrices[i]);
+            const uint64_t shape[] = {(uint64_t)w->type, w->n_rows, w->n_cols};
+            key = hash_bytes(key, shape, sizeof shape);
+        }
+    const uint64_t ends[] = {(uint64_t)m->embed.type, m->desc.is_tied, m->weight_bytes};
+    return hash_bytes(key, ends, sizeof ends);
+}
+
+static qaio_status load_weights(model *m, const checkpoint *c, const model_options *options, qaio_error *err) {
+    qaio_status status = plan_weights(m, c, options->type, err);
+    if (status) return status;
+    bool is_cached = options->pack_dir && checkpoint_stamp(c) && m->weight_bytes >= PACK_CACHE_MIN_BYTES;
+    uint64_t key = is_cached ? pack_key(m, c) : 0;
+    if (is_cached) m->weights = pack_cache_map(options->pack_dir, m->desc.name, m->type, key, m->weight_bytes);
+    m->is_mapped = m->weights != NULL;
+    if (!m->weights && !(m->weights = mem_pages(m->weight_bytes))) return error_memory(err);
+    status = fill_weights(m, c, err);
+    if (!status) status = load_vectors(m, c, err);
+    if (status) return status;
     checkpoint_drop_pages(c);
+    if (is_cached && !m->is_mapped && options->keeps_packed)
+        m->writer = pack_writer_start(options->pack_dir, m->desc.name, m->type, key, m->weights, m->weight_bytes);
     return QAIO_OK;
 }
 
@@ -189,7 +224,7 @@ qaio_status model_load(model **out, const checkpoint *source, const model_option
     m->layers = mem_array(d->n_layers, sizeof *m->layers);
     if (!m->layers)
         status = error_memory(err);
-    else if (!(status = load_weights(m, source, options->type, err)) && !(status = scratch_init(m, err)))
+    else if (!(status = load_weights(m, source, options, err)) && !(status = scratch_init(m, err)))
         status = rope_init(m, err);
     if (status) {
         model_free(m);
@@ -207,7 +242,11 @@ void model_free(model *m) {
     mem_free(m->layers);
     mem_free(m->out_norm);
     mem_free(m->inv_freq);
-    mem_pages_free(m->weights, m->weight_bytes);
+    pack_writer_stop(m->writer);
+    if (m->is_mapped)
+        pack_cache_unmap(m->weights, m->weight_bytes);
+    else
+        mem_pages_free(m->weights, m->weight_bytes);
     mem_free(m);
 }
 

@@ -22,6 +22,8 @@ typedef struct model_options {
     dtype type;             /* weights in memory: F32, F16, BF16, Q8_0, Q4_0; NONE: Q8_0 and Q4_0 as stored, everything else Q8_0 */
     dtype kv_type;          /* F32, F16; NONE: F32 when type is F32, else F16 */
     size_t n_ctx;           /* positions a sequence may have; 0 or more than the checkpoint's: the checkpoint's */
+    const char *pack_dir;   /* where packed weights of large models are kept, mapped when they are there; NULL: nowhere */
+    bool keeps_packed;      /* write them there, for the next start */
     const kernels *kernels; /* borrowed */
     pool *pool;             /* borrowed */
 } model_options;

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
+#include "hub/hub.h"
 #include "tasks/internal.h"
 
 static qaio_status open_checkpoint(checkpoint **out, const char *path, qaio_error *err) {
@@ -14,19 +16,30 @@ static qaio_status open_checkpoint(checkpoint **out, const char *path, qaio_erro
     return checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
 }
 
+/* Where packed weights are kept, owned; NULL without a home. */
+static char *pack_dir(void) {
+    char *cache = hub_cache_dir(), *dir = cache ? file_join(cache, "packed") : NULL;
+    mem_free(cache);
+    return dir;
+}
+
 static qaio_status open_engine(resident *r, const resident_options *o, qaio_error *err) {
     const model_desc *desc = checkpoint_desc(r->source);
+    char *dir = pack_dir();
     model_options options = {
         .type = o->type,
         .kv_type = o->kv_type,
         .n_ctx = o->n_ctx                                      ? o->n_ctx
                  : desc->context_length < RESIDENT_DEFAULT_CTX ? desc->context_length
                                                                : RESIDENT_DEFAULT_CTX,
+        .pack_dir = dir,
+        .keeps_packed = o->keeps_packed,
         .kernels = r->kernels,
         .pool = r->pool,
     };
     model *m;
     qaio_status status = model_load(&m, r->source, &options, err);
+    mem_free(dir);
     return status ? status : engine_new(&r->engine, m, r->kernels, o->kv_bytes, err);
 }
 
@@ -46,7 +59,7 @@ qaio_status resident_open(resident **out, const resident_options *options, qaio_
     if (!status) status = open_engine(r, options, err);
     if (!status) {
         r->chat = find_chat(r->tasks);
-        status = resident_pin_prompts(r, err);
+        status = resident_find_prefixes(r, err);
     }
     if (status) {
         resident_close(r);
@@ -61,6 +74,8 @@ void resident_close(resident *r) {
     engine_free(r->engine);
     checkpoint_close(r->source);
     pool_free(r->pool);
+    for (size_t i = 0; r->prefixes && i < task_set_size(r->tasks); i++) token_list_deinit(&r->prefixes[i]);
+    mem_free(r->prefixes);
     task_set_free(r->tasks);
     mem_free(r);
 }
