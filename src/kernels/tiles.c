@@ -2,7 +2,7 @@
 #include "kernels/tiles.h"
 
 /* Activations of this many bytes stay in a core's second-level cache while all groups pass by. */
-enum { ROW_BLOCK_BYTES = 128 * 1024 };
+enum { ROW_BLOCK_BYTES = 256 * 1024 };
 
 /* The tallest tile of at most n_rows rows; 0 when there is none. */
 static size_t tallest(const tile_function *tiles, size_t n_rows) {
