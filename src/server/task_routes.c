@@ -90,7 +90,7 @@ static bool read_texts(exchange *x, const task *t, const json_t *texts, bool is_
             is_good = failed_at(f, &err, is_list, i);
         else if (json_array_append_new(results, answer_to_json(&answer, resident_model_name(x->resident))) != 0)
             is_good = failure_memory(f);
-        else if (exchange_is_over(x))
+        else if (all.n_finished < json_array_size(texts) && exchange_is_over(x))
             is_good = failure_set(f, 503, "cancelled", "", "the client has left, or the server is stopping");
     }
     reads_deinit(&all);

@@ -236,11 +236,15 @@ class Streams(HttpTest):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.assertTrue(self.server.becomes_idle())
 
-    def test_a_half_closed_client_still_gets_its_stream(self):
+    def test_a_half_closed_client_still_gets_its_stream_and_its_label(self):
         with self.server.connect() as s:
             s.sendall(post_bytes("/v1/analyze", {"text": "好", "stream": True}, Connection="close"))
             s.shutdown(socket.SHUT_WR)
             self.assertIn(b"event: done", receive(s))
+        with self.server.connect() as s:
+            s.sendall(post_bytes("/v1/tasks/sentiment", {"text": "好"}, Connection="close"))
+            s.shutdown(socket.SHUT_WR)
+            self.assertIn(b'"positive"', receive(s))
 
 
 class SlowModel(HttpTest):
