@@ -186,17 +186,6 @@ static bool next_event(void *state, str *out, int wait_ms) {
 
 /* ---- at once ---- */
 
-/* False: the client has left, or f says what failed. */
-static bool gather_reply(exchange *x, analysis *a, str *text) {
-    for (;;) {
-        reply_piece piece;
-        reply_step step = reply_next(a->reply, &piece, WAIT_MS);
-        if (step == REPLY_END) return !text->failed;
-        if (exchange_is_over(x)) return false;
-        if (step == REPLY_PIECE) str_append(text, piece.text, piece.n);
-    }
-}
-
 /* All labels; a new reference, NULL after filling f. */
 static json_t *gather_labels(analysis *a, failure *f) {
     json_t *labels = json_array();
@@ -216,7 +205,7 @@ static void answer_at_once(exchange *x, analysis *a) {
     str text = {0};
     bool has_reply = a->reply != NULL, is_left = false;
     json_t *labels = gather_labels(a, &f), *done = NULL;
-    if (labels && has_reply) is_left = !gather_reply(x, a, &text);
+    if (labels && has_reply) is_left = !exchange_gather(x, a->reply, &text, NULL, NULL);
     if (labels && !is_left) done = finish(a, &f);
     if (is_left) {
         answer_nothing(x);

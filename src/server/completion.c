@@ -79,25 +79,22 @@ static void answer_whole(exchange *x, completion *c, const str *text, json_t *lo
     answer_json(x, MHD_HTTP_OK, whole);
 }
 
-/* Gathers the whole reply; false: the client has left, or memory has run out. */
-static bool gather(exchange *x, completion *c, str *text, json_t *logprobs) {
-    for (;;) {
-        reply_piece piece;
-        reply_step step = reply_next(c->reply, &piece, WAIT_MS);
-        if (step == REPLY_END) return !text->failed;
-        if (exchange_is_over(x)) return false;
-        if (step != REPLY_PIECE) continue;
-        str_append(text, piece.text, piece.n);
-        if (logprobs && piece.is_token &&
-            !c->wire->logprobs_add(logprobs, resident_tokenizer(c->resident), &piece.token, c->n_top, &c->text_offset))
-            return false;
-    }
+typedef struct token_gatherer {
+    completion *completion;
+    json_t *logprobs; /* NULL: not wanted */
+} token_gatherer;
+
+static bool gather_token(void *state, const reply_piece *piece) {
+    token_gatherer *g = state;
+    completion *c = g->completion;
+    return !g->logprobs || !piece->is_token ||
+           c->wire->logprobs_add(g->logprobs, resident_tokenizer(c->resident), &piece->token, c->n_top, &c->text_offset);
 }
 
 static void run_at_once(exchange *x, completion *c) {
     str text = {0};
     json_t *logprobs = c->n_top >= 0 ? c->wire->logprobs_new() : NULL;
-    bool is_whole = gather(x, c, &text, logprobs);
+    bool is_whole = exchange_gather(x, c->reply, &text, gather_token, &(token_gatherer){c, logprobs});
     reply_result result;
     qaio_error err;
     failure f;

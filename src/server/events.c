@@ -1,16 +1,10 @@
-/* Server-sent events (HTML standard, section 9.2), and whether their reader is still there. */
+/* Server-sent events (HTML standard, section 9.2). */
 #include <poll.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/internal.h"
-
-bool exchange_is_over(const exchange *x) {
-    if (atomic_load(&x->server->is_cut)) return true;
-    struct pollfd p = {.fd = watched_fd(x->watched), .events = POLLRDHUP};
-    return poll(&p, 1, 0) > 0;
-}
 
 #define EVENT_BLOCK_BYTES (16 << 10)
 

@@ -65,4 +65,8 @@ void answer_append_json(str *out, json_t *value); /* compact; value: moved */
 /* True when waiting for the model makes no sense any more: the client has left (its sending side is closed) or the server is stopping. */
 bool exchange_is_over(const exchange *x);
 
+/* Appends a reply's whole text; `also` (may be NULL) sees each piece.  False: the exchange is over, memory has run out, or `also` said so.
+ */
+bool exchange_gather(exchange *x, reply *p, str *text, bool (*also)(void *state, const reply_piece *piece), void *state);
+
 #endif

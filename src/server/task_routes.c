@@ -106,22 +106,12 @@ static qaio_status start_reply(reply **out, resident *r, const task *t, const js
     return reply_start(out, r, &(chat_message){.role = "user", .content = bytes, .content_bytes = n}, 1, params, err);
 }
 
-static bool gather(exchange *x, reply *p, str *text) {
-    for (;;) {
-        reply_piece piece;
-        reply_step step = reply_next(p, &piece, WAIT_MS);
-        if (step == REPLY_END) return !text->failed;
-        if (exchange_is_over(x)) return false;
-        if (step == REPLY_PIECE) str_append(text, piece.text, piece.n);
-    }
-}
-
 static json_t *generated(exchange *x, const task *t, const json_t *text, const reply_params *params, qaio_error *err) {
     reply *p;
     if (start_reply(&p, x->resident, t, text, params, err)) return NULL;
     str out = {0};
     reply_result result;
-    bool is_whole = gather(x, p, &out);
+    bool is_whole = exchange_gather(x, p, &out, NULL, NULL);
     qaio_status status = reply_finish(p, &result, err);
     if (!status && !is_whole) status = error_set(err, QAIO_ERR_CANCELLED, "the client has left, or the server is stopping");
     json_t *answer = NULL;
