@@ -52,6 +52,8 @@ void answer_response(exchange *x, unsigned status, const char *content_type, con
 void handle_chat_completions(exchange *x);
 void handle_completions(exchange *x);
 void handle_analyze(exchange *x);
+void handle_decisions(exchange *x);
+void handle_systemone(exchange *x);
 void handle_task(exchange *x);
 void handle_task_get(exchange *x);
 void handle_task_list(exchange *x);

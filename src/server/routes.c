@@ -9,6 +9,8 @@ static const route routes[] = {
     {"GET", "/v1/models", handle_model_list, false},
     {"GET", "/v1/models/", handle_model_get, false},
     {"POST", "/v1/analyze", handle_analyze, false},
+    {"POST", "/v1/decisions", handle_decisions, false},
+    {"POST", "/v1/systemone", handle_systemone, false},
     {"GET", "/v1/tasks", handle_task_list, false},
     {"GET", "/v1/tasks/", handle_task_get, false},
     {"POST", "/v1/tasks/", handle_task, false},
