@@ -10,8 +10,9 @@ struct resident {
     pool *pool;
     engine *engine;
     task_set *tasks;
-    const task *chat;     /* the task that replies, or NULL */
-    token_list *prefixes; /* by task: what all its prompts begin with */
+    const task *chat;                /* the task that replies, or NULL */
+    token_list *prefixes;            /* by task: what all its prompts begin with */
+    found_calibration *calibrations; /* by task */
 };
 
 /* Appends the tokens of the rendered conversation; contents are literal text. */

@@ -7,6 +7,7 @@
 
 struct label_read {
     const task *task;
+    const calibration *calibration; /* or NULL */
     engine_job *job;
     size_t lengths[TASK_MAX_LABELS]; /* tokens a label */
 };
@@ -43,7 +44,9 @@ qaio_status label_start(label_read **out, resident *r, const task *t, const char
     qaio_status status = QAIO_OK;
     label_read *read = mem_zalloc(sizeof *read);
     if (!read) return error_memory(err);
+    const found_calibration *found = resident_calibration(r, t);
     read->task = t;
+    read->calibration = found && found->is_used ? &found->stored.values : NULL;
     status = prompt_of_task(r, t, text, n, &prompt, err);
     if (!status) status = encode_labels(r, t, &tokens, ids, err);
     if (!status) {
@@ -87,6 +90,8 @@ qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err) {
         for (size_t i = 0; i < t->n_labels && t->score == SCORE_MEAN; i++) scores[i] /= (double)read->lengths[i];
         normalise(out->raw, scores, t->n_labels);
         memcpy(out->probabilities, out->raw, sizeof out->raw);
+        out->is_calibrated = read->calibration != NULL;
+        if (read->calibration) calibration_apply(read->calibration, t->n_labels, out->raw, out->probabilities);
         for (size_t i = 1; i < t->n_labels; i++)
             if (out->probabilities[i] > out->probabilities[out->label]) out->label = i;
         /* Also unsure where a broken model gives no number. */

@@ -43,6 +43,48 @@ static qaio_status open_engine(resident *r, const resident_options *o, qaio_erro
     return status ? status : engine_new(&r->engine, m, r->kernels, o->kv_bytes, err);
 }
 
+/* ---- calibrations ---- */
+
+static uint64_t model_stamp(const resident *r) {
+    uint64_t stamp = checkpoint_stamp(r->source);
+    if (stamp) return stamp;
+    size_t bytes;
+    const void *image = embedded_model(&bytes);
+    return hash_bytes(HASH_BEGIN, image, bytes);
+}
+
+static calibration_key key_of(const resident *r, const task *t, uint64_t stamp) {
+    return (calibration_key){t, resident_model_name(r), dtype_get(model_type(resident_model(r)))->name, stamp};
+}
+
+calibration_key resident_calibration_key(const resident *r, const task *t) { return key_of(r, t, model_stamp(r)); }
+
+const found_calibration *resident_calibration(const resident *r, const task *t) {
+    for (size_t i = 0; i < task_set_size(r->tasks); i++)
+        if (task_set_at(r->tasks, i) == t && t->kind == TASK_LABEL) return &r->calibrations[i];
+    return NULL;
+}
+
+/* A file that cannot be used is no reason not to start: the answers say that they are not calibrated, and `why_not` says why. */
+static qaio_status load_calibrations(resident *r, qaio_error *err) {
+    size_t n = task_set_size(r->tasks);
+    uint64_t stamp = 0; /* hashes a whole embedded model: only where there is something to compare it with */
+    if (!(r->calibrations = mem_array(n, sizeof *r->calibrations))) return error_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        const task *t = task_set_at(r->tasks, i);
+        found_calibration *found = &r->calibrations[i];
+        char *path = t->kind == TASK_LABEL ? calibration_path(t, resident_model_name(r)) : NULL;
+        if (path && file_exists(path)) {
+            if (!stamp) stamp = model_stamp(r);
+            calibration_key key = key_of(r, t, stamp);
+            found->is_found = true;
+            found->is_used = calibration_load(&found->stored, &key, path, &found->why_not) == QAIO_OK;
+        }
+        mem_free(path);
+    }
+    return QAIO_OK;
+}
+
 static const task *find_chat(const task_set *tasks) {
     for (size_t i = 0; i < task_set_size(tasks); i++)
         if (task_set_at(tasks, i)->kind == TASK_CHAT) return task_set_at(tasks, i);
@@ -57,6 +99,7 @@ qaio_status resident_open(resident **out, const resident_options *options, qaio_
     if (!status) status = pool_new(&r->pool, options->n_threads, err);
     if (!status) status = open_checkpoint(&r->source, options->model, err);
     if (!status) status = open_engine(r, options, err);
+    if (!status) status = load_calibrations(r, err);
     if (!status) {
         r->chat = find_chat(r->tasks);
         status = resident_find_prefixes(r, err);
@@ -76,6 +119,7 @@ void resident_close(resident *r) {
     pool_free(r->pool);
     for (size_t i = 0; r->prefixes && i < task_set_size(r->tasks); i++) token_list_deinit(&r->prefixes[i]);
     mem_free(r->prefixes);
+    mem_free(r->calibrations);
     task_set_free(r->tasks);
     mem_free(r);
 }

@@ -7,6 +7,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "engine/engine.h"
+#include "tasks/calibration.h"
 #include "tasks/task.h"
 
 typedef struct resident resident;
@@ -43,6 +44,19 @@ int resident_threads(const resident *r);
 /* The embedded checkpoint as an image; *bytes == 0 when the build has none. */
 const void *embedded_model(size_t *bytes);
 #define EMBEDDED_MODEL_NAME "qaio-mini-zh"
+
+/* A task's calibration for this model, found in the cache directory when the resident was opened. */
+typedef struct found_calibration {
+    bool is_found; /* there is a file */
+    bool is_used;  /* and it holds for this task, these labels and this model */
+    stored_calibration stored;
+    qaio_error why_not; /* where it is found and not used */
+} found_calibration;
+
+/* Borrowed; t is one of the resident's label tasks, else NULL. */
+const found_calibration *resident_calibration(const resident *r, const task *t);
+/* What a new calibration of the task would be made for; borrows from the resident. */
+calibration_key resident_calibration_key(const resident *r, const task *t);
 
 /* What is started between the two begins together, in one pass over the weights.  Counted; keep it short, everybody waits. */
 void resident_hold(resident *r);

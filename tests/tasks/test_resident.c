@@ -16,6 +16,7 @@ static resident *shared; /* opened once */
 
 static int open_shared(void **state) {
     (void)state;
+    setenv("QAIO_HOME", "/nonexistent", 1); /* no calibrations of the user's own */
     resident_options options = {.type = DTYPE_NONE, .kv_type = DTYPE_NONE, .n_threads = 2};
     return resident_open(&shared, &options, NULL) != QAIO_OK;
 }
