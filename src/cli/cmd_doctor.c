@@ -113,6 +113,21 @@ static void examine_machine(doctor *d) {
 
 /* ---- model ---- */
 
+static void examine_calibrations(doctor *d) {
+    json_t *calibrated = json_array();
+    const task_set *set = resident_tasks(d->resident);
+    for (size_t i = 0; i < task_set_size(set); i++) {
+        const task *t = task_set_at(set, i);
+        const found_calibration *found = resident_calibration(d->resident, t);
+        if (!found || !found->is_found) continue;
+        if (found->is_used)
+            json_array_append_new(calibrated, json_string(t->name));
+        else
+            add_problem(d, TR("the calibration of %s is ignored: %s", "未使用 %s 的校准:%s"), t->name, found->why_not.message);
+    }
+    json_object_set_new(json_object_get(d->report, "model"), "calibrated", calibrated);
+}
+
 static void examine_model(doctor *d) {
     const model_desc *desc = resident_desc(d->resident);
     const chat_template *t = resident_template(d->resident);
@@ -127,6 +142,7 @@ static void examine_model(doctor *d) {
                                   (json_int_t)model_weight_bytes(m), "context", (json_int_t)model_context(m), "template",
                                   chat_family_name(t->family), "template_recognised", t->is_recognised, "kernels", chosen, "threads",
                                   resident_threads(d->resident), "tasks", (json_int_t)task_set_size(resident_tasks(d->resident))));
+    examine_calibrations(d);
     if (!t->is_recognised) add_problem(d, "%s", TR("the chat template is unknown; plain ChatML is used", "不认识对话模板,改用普通 ChatML"));
     if (wanted_cpu()) add_problem(d, TR("QAIO_CPU=%s chooses the kernels", "QAIO_CPU=%s 指定了内核"), wanted_cpu());
     if (strcmp(chosen, "ref") == 0) add_problem(d, "%s", TR("plain C kernels are used, which are slow", "正在使用较慢的纯 C 内核"));
@@ -168,8 +184,8 @@ static void check_labels(doctor *d, label_answer answers[N_CHECKS]) {
         }
         const task_label *label = &answers[i].task->labels[answers[i].label];
         bool is_right = strcmp(label->id, check_texts[i].label) == 0;
-        /* A model of the user's own may see it otherwise: that is no failure of the program. */
-        if (!is_right && d->settings->model)
+        /* A model or a calibration of the user's own may see it otherwise: that is no failure of the program. */
+        if (!is_right && (d->settings->model || answers[i].is_calibrated))
             add_problem(d, TR("%s is read as %s", "%s 被读作 %s"), check_texts[i].text, label->text);
         else
             add_check(d, is_right, "%s %s %s %.1f %%", check_texts[i].text, label->emoji, label->text,

@@ -1,13 +1,17 @@
-/* qaio tasks list, show, test. */
+/* qaio tasks list, show, test; calibrate is a file of its own. */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/mem.h"
 #include "cli/analysis.h"
+#include "cli/calibration_report.h"
 #include "cli/commands.h"
 #include "cli/json_out.h"
 #include "cli/locale.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
+#include "hub/hub.h"
 #include "tasks/answer.h"
 
 static const char *kind_name(task_kind kind) {
@@ -50,16 +54,44 @@ static void print_field(const char *name, const char *text) {
     if (text && text[0]) printf("%s:\n  %s\n", name, text);
 }
 
+/* The calibration of a task for the model at hand; the model is opened only where calibrations are kept at all. */
+static int find_calibration(found_calibration *out, const settings *s, const task *t) {
+    char *cache = hub_cache_dir(), *dir = cache ? file_join(cache, "calibration") : NULL;
+    bool may_be_there = t->kind == TASK_LABEL && dir && file_is_directory(dir);
+    mem_free(dir);
+    mem_free(cache);
+    *out = (found_calibration){0};
+    if (!may_be_there) return EXIT_DONE;
+    resident *r;
+    const task *own;
+    int status = open_resident(&r, s, false);
+    if (status) return status;
+    if (task_set_find(&own, resident_tasks(r), t->name, NULL) == QAIO_OK) *out = *resident_calibration(r, own);
+    resident_close(r);
+    return EXIT_DONE;
+}
+
+static json_t *calibration_to_json(const found_calibration *found) {
+    if (!found->is_found) return json_null();
+    if (!found->is_used) return json_pack("{s:b, s:s}", "used", false, "why_not", found->why_not.message);
+    return json_pack("{s:b, s:I, s:s, s:f}", "used", true, "rows", (json_int_t)found->stored.n_rows, "date", found->stored.date,
+                     "temperature", found->stored.values.temperature);
+}
+
 static int show_task(const settings *s, const task_set *set) {
     const task *t;
     qaio_error err;
     if (s->operands.n != 2) return report_usage("%s", TR("show which task? see `qaio tasks list`", "查看哪个任务?见 `qaio tasks list`"));
     if (task_set_find(&t, set, s->operands.items[1], &err)) return report_error(&err);
+    found_calibration found;
+    int status = find_calibration(&found, s, t);
+    if (status) return status;
     if (s->json) {
         json_t *all = task_to_json(t);
         json_object_set_new(all, "system", t->system ? json_string(t->system) : json_null());
         json_object_set_new(all, "before", t->before ? json_string(t->before) : json_null());
         json_object_set_new(all, "after", t->after ? json_string(t->after) : json_null());
+        json_object_set_new(all, "calibration", calibration_to_json(&found));
         json_print(all);
         return EXIT_DONE;
     }
@@ -72,6 +104,11 @@ static int show_task(const settings *s, const task_set *set) {
     for (size_t i = 0; i < t->n_labels; i++) printf("  %s %s  %s\n", t->labels[i].emoji, t->labels[i].text, t->labels[i].id);
     if (t->n_tests) puts(TR("tests:", "自测:"));
     for (size_t i = 0; i < t->n_tests; i++) printf("  %s -> %s\n", t->tests[i].text, t->tests[i].expect);
+    if (found.is_found) {
+        char note[sizeof found.why_not.message + 64];
+        calibration_note(note, sizeof note, &found);
+        print_field(TR("calibration", "校准"), note);
+    }
     return EXIT_DONE;
 }
 
@@ -127,12 +164,13 @@ static int test_tasks(const settings *s) {
 }
 
 int command_tasks(const settings *s) {
-    const char *names[] = {"list", "show", "test"}, *what = s->operands.n ? s->operands.items[0] : "list";
+    const char *names[] = {"list", "show", "test", "calibrate"}, *what = s->operands.n ? s->operands.items[0] : "list";
     if (strcmp(what, "test") == 0) return test_tasks(s);
+    if (strcmp(what, "calibrate") == 0) return command_calibrate(s);
     if (strcmp(what, "list") != 0 && strcmp(what, "show") != 0) {
-        const char *near = nearest_name(what, names, 3);
-        return report_usage(TR("tasks %s: must be list, show or test%s%s", "tasks %s:须为 list、show 或 test%s%s"), what,
-                            near ? TR("; did you mean ", ";是不是 ") : "", near ? near : "");
+        const char *near = nearest_name(what, names, 4);
+        return report_usage(TR("tasks %s: must be list, show, test or calibrate%s%s", "tasks %s:须为 list、show、test 或 calibrate%s%s"),
+                            what, near ? TR("; did you mean ", ";是不是 ") : "", near ? near : "");
     }
     task_set *set;
     qaio_error err;

@@ -49,19 +49,19 @@ static qaio_status list_columns(const row_columns *c, const char *wanted, qaio_e
     return QAIO_ERR_ARGUMENT;
 }
 
-static bool find_column(row_columns *c, const char *name) {
+bool row_columns_find(const row_columns *c, const char *name, size_t *out) {
     for (size_t i = 0; i < c->n; i++)
         if (strcasecmp(c->names[i], name) == 0) {
-            c->text = i;
+            *out = i;
             return true;
         }
     return false;
 }
 
 static qaio_status choose_column(row_columns *c, const char *wanted, qaio_error *err) {
-    if (wanted) return find_column(c, wanted) ? QAIO_OK : list_columns(c, wanted, err);
+    if (wanted) return row_columns_find(c, wanted, &c->text) ? QAIO_OK : list_columns(c, wanted, err);
     for (size_t i = 0; i < sizeof usual_names / sizeof *usual_names; i++)
-        if (find_column(c, usual_names[i])) return QAIO_OK;
+        if (row_columns_find(c, usual_names[i], &c->text)) return QAIO_OK;
     return c->n == 1 ? QAIO_OK : list_columns(c, NULL, err);
 }
 

@@ -52,6 +52,8 @@ typedef enum row_next { ROW_OK, ROW_END, ROW_FAILED } row_next;
 row_next row_read(row_reader *r, row *out, qaio_error *err);
 void row_deinit(row *r);
 
+/* The column of this name, upper or lower case. */
+bool row_columns_find(const row_columns *columns, const char *name, size_t *out);
 /* The value of a column as text: what is no string as JSON, what is missing as "". */
 void row_value(const row *r, const row_columns *columns, size_t column, str *out);
 /* The columns of a row as an object, in their order; a new reference, NULL when out of memory. */

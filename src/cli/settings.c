@@ -105,6 +105,23 @@ static const option_row batch_rows[] = {
 };
 const option_group group_batch = GROUP("Files", "文件", batch_rows);
 
+static const option_row calibrate_rows[] = {
+    {"column", 0, OPTION_TEXT, AT(column), "NAME", .help_en = "calibrate: the column with the text, as in batch",
+     .help_zh = "calibrate:文本所在的列,同 batch"},
+    {"label-column", 0, OPTION_TEXT, AT(label_column), "NAME",
+     .help_en = "calibrate: the column with the right label, its id or text (default: label)",
+     .help_zh = "calibrate:正确标签所在的列,写 id 或文字(默认 label)"},
+    {"format", 0, OPTION_TEXT, AT(format), "FORMAT", .help_en = "calibrate: csv or jsonl (default: by the suffix)",
+     .help_zh = "calibrate:csv 或 jsonl(默认看后缀)"},
+    {"dry-run", 0, OPTION_FLAG, AT(dry_run), .help_en = "calibrate: report, store nothing", .help_zh = "calibrate:只报告,不存储"},
+    {"remove", 0, OPTION_FLAG, AT(remove), .help_en = "calibrate: delete the task's calibration for this model",
+     .help_zh = "calibrate:删除该任务对此模型的校准"},
+    {"progress", 0, OPTION_FLAG, AT(progress), .help_en = "progress lines also where stderr is no terminal",
+     .help_zh = "标准错误不是终端时也显示进度"},
+    {"quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度"},
+};
+const option_group group_calibrate = GROUP("Calibration", "校准", calibrate_rows);
+
 static const option_row pull_rows[] = {
     {"source", 0, OPTION_TEXT, AT(source), "HUB", .help_en = "huggingface (default) or modelscope",
      .help_zh = "huggingface(默认)或 modelscope"},

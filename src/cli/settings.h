@@ -30,6 +30,9 @@ typedef struct settings {
     /* batch */
     const char *column, *format, *output_format;
     bool force, resume, progress, quiet;
+    /* tasks calibrate */
+    const char *label_column;
+    bool dry_run, remove;
     /* pull */
     const char *source, *endpoint, *revision;
     /* inspect */
@@ -41,8 +44,8 @@ typedef struct settings {
 
 extern const settings settings_defaults;
 
-extern const option_group group_general, group_json, group_model, group_sampling, group_serve, group_chat, group_batch, group_pull,
-    group_quantize, group_inspect, group_bench;
+extern const option_group group_general, group_json, group_model, group_sampling, group_serve, group_chat, group_batch, group_calibrate,
+    group_pull, group_quantize, group_inspect, group_bench;
 
 /* Types that weights can have in memory and in files that are written: F32, F16, BF16, Q8_0, Q4_0. */
 bool type_is_writable(dtype type);
