@@ -126,10 +126,11 @@ static bool failed_at(failure *f, const qaio_error *err, size_t index, const cha
     return failure_from(f, err, err->status == QAIO_ERR_LIMIT ? input_param : param);
 }
 
+/* Nothing is kept of a question that may never come again. */
 static json_t *usage_of(size_t n_prompt, size_t n_cached) {
-    return json_pack("{s:I, s:{s:I, s:I}, s:i, s:{s:i}, s:I}", "input_tokens", (json_int_t)n_prompt, "input_tokens_details",
-                     "cached_tokens", (json_int_t)n_cached, "cache_write_tokens", (json_int_t)(n_prompt - n_cached), "output_tokens", 0,
-                     "output_tokens_details", "reasoning_tokens", 0, "total_tokens", (json_int_t)n_prompt);
+    return json_pack("{s:I, s:{s:I, s:i}, s:i, s:{s:i}, s:I}", "input_tokens", (json_int_t)n_prompt, "input_tokens_details",
+                     "cached_tokens", (json_int_t)n_cached, "cache_write_tokens", 0, "output_tokens", 0, "output_tokens_details",
+                     "reasoning_tokens", 0, "total_tokens", (json_int_t)n_prompt);
 }
 
 bool questions_answer(exchange *x, const decision_request *r, const char *input_param, answer_sayer say, json_t *answers, json_t **usage,

@@ -61,6 +61,9 @@ static void word_question(str *out, const decision_question *q, bool is_reversed
 
 /* ---- reading ---- */
 
+/* The mean over an option's tokens: a sum would favour short options ("yes" over "not at all"). */
+#define OPTION_SCORE SCORE_MEAN
+
 /* A task owns its texts when it comes from a file; here they are borrowed. */
 static char *borrowed(const char *text) { return (char *)(uintptr_t)text; }
 
@@ -79,7 +82,7 @@ static qaio_status order_start(ordered *o, resident *r, const decision_question 
                      .system = o->system.data,
                      .labels = o->labels,
                      .n_labels = q->n_options,
-                     .score = SCORE_SUM};
+                     .score = OPTION_SCORE};
     return label_start(&o->read, r, &o->task, input, n, err);
 }
 
