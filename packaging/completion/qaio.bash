@@ -22,7 +22,7 @@ _qaio() {
   if [ "$COMP_CWORD" -eq 2 ]; then
     case $command in
     run | batch) words=$(QAIO_LANG=en "$program" tasks 2>/dev/null | sed 's/ .*//') ;;
-    tasks) words="list show test" ;;
+    tasks) words="list show test calibrate" ;;
     inspect) words="tokenize detokenize template logits score generate dequant model" ;;
     pull) words=$(QAIO_LANG=en "$program" models 2>/dev/null | sed '1,/^$/d' | sed -n 's/^  \([^ ]*\) .*/\1/p') ;;
     help) words=$(QAIO_LANG=en "$program" --help 2>/dev/null | sed -n 's/^  \([a-z]*\)  .*/\1/p') ;;

@@ -28,7 +28,7 @@ typedef struct labelled_answers {
 /* probabilities[n_labels] of raw[n_labels]; they may be the same array. */
 void calibration_apply(const calibration *c, size_t n_labels, const double *raw, double *probabilities);
 
-/* The temperature and biases of the smallest log loss.  A prior as strong as one row keeps them finite where the texts leave them open (all
+/* The temperature and biases of the smallest log loss.  A weak prior keeps them finite where the texts leave them open (all
  * right, or a label without a text).  The same input gives the same bits.  QAIO_ERR_ARGUMENT: fewer than CALIBRATION_MIN_ROWS texts, or all
  * with the same label. */
 qaio_status calibration_fit(calibration *out, const labelled_answers *answers, qaio_error *err);
