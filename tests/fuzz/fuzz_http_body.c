@@ -5,6 +5,7 @@
 
 #include "server/analyze.h"
 #include "server/completion.h"
+#include "server/questions.h"
 
 static task_set *tasks;
 
@@ -21,8 +22,9 @@ static bool parse(uint8_t route, const json_t *root, failure *f) {
     completion_request completion;
     analyze_request analysis;
     task_request task;
+    decision_request decision;
     bool is_good;
-    switch (route % 4) {
+    switch (route % 6) {
     case 0:
         is_good = chat_request_parse(&chat, root, "m", f);
         chat_request_deinit(&chat);
@@ -33,8 +35,12 @@ static bool parse(uint8_t route, const json_t *root, failure *f) {
         is_good = analyze_request_parse(&analysis, root, "m", tasks, f);
         analyze_request_deinit(&analysis);
         return is_good;
-    default:
+    case 3:
         return task_request_parse(&task, root, "m", f);
+    default:
+        is_good = (route % 6 == 4 ? decisions_request_parse : systemone_request_parse)(&decision, root, "m", f);
+        decision_request_deinit(&decision);
+        return is_good;
     }
 }
 
