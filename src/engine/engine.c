@@ -15,6 +15,24 @@
 
 static size_t blocks_for(size_t n_positions) { return (n_positions + KV_BLOCK - 1) / KV_BLOCK; }
 
+static struct timespec deadline_after(int timeout_ms) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += timeout_ms / 1000;
+    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return t;
+}
+
+/* A condition whose timed waits follow the monotonic clock. */
+static void condition_init(pthread_cond_t *condition) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 /* ---- the engine's thread ---- */
 
 static bool job_can_start(const engine *e, const engine_job *job) {
@@ -28,9 +46,11 @@ static void job_start(engine *e, engine_job *job) {
     e->n_reserved += job->n_blocks;
 }
 
+static bool is_held(const engine *e) { return e->n_holds > 0 && clock_ms() < e->hold_end_ms; }
+
 /* Takes jobs from the queue in order; one that does not fit yet keeps the later ones waiting, so that it is not starved. */
 static void admit(engine *e) {
-    while (e->queue && e->n_holds == 0 && job_can_start(e, e->queue)) {
+    while (e->queue && !is_held(e) && job_can_start(e, e->queue)) {
         engine_job *job = e->queue;
         e->queue = job->next;
         if (!e->queue) e->queue_end = &e->queue;
@@ -61,11 +81,19 @@ static void drop_cancelled(engine *e) {
     e->queue_end = link;
 }
 
+static void wait_for_work(engine *e) {
+    struct timespec end = deadline_after(ENGINE_MAX_HOLD_MS);
+    if (e->queue) /* held */
+        pthread_cond_timedwait(&e->work, &e->lock, &end);
+    else
+        pthread_cond_wait(&e->work, &e->lock);
+}
+
 static void *engine_thread(void *arg) {
     engine *e = arg;
     pthread_mutex_lock(&e->lock);
     for (;;) {
-        while (!e->is_closing && (!e->queue || e->n_holds) && !e->n_active) pthread_cond_wait(&e->work, &e->lock);
+        while (!e->is_closing && (!e->queue || is_held(e)) && !e->n_active) wait_for_work(e);
         if (e->is_closing && !e->queue && !e->n_active) break;
         drop_cancelled(e);
         admit(e);
@@ -145,7 +173,7 @@ qaio_status engine_new(engine **out, model *m, const kernels *k, size_t kv_bytes
     e->kernels = k;
     e->queue_end = &e->queue;
     pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->work, NULL);
+    condition_init(&e->work);
     size_t stride = model_hidden_stride(m), vocab = model_description(m)->vocab_size, block_bytes = model_kv_block_bytes(m);
     size_t n_blocks = (kv_bytes ? kv_bytes : default_kv_bytes()) / block_bytes, least = blocks_for(model_context(m)) + 1;
     kv_pool_init(&e->kv, block_bytes, n_blocks < least ? least : n_blocks);
@@ -268,11 +296,7 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
     if (status) return status;
     engine_job *job = mem_zalloc(sizeof *job);
     if (!job) return error_memory(err);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&job->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&job->changed);
     job->engine = e;
     job->kind = p->kind;
     job->n_pin = p->n_pin;
@@ -328,7 +352,7 @@ qaio_status engine_submit(engine *e, const job_params *params, engine_job **out,
 
 void engine_hold(engine *e) {
     pthread_mutex_lock(&e->lock);
-    e->n_holds++;
+    if (e->n_holds++ == 0) e->hold_end_ms = clock_ms() + ENGINE_MAX_HOLD_MS;
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -336,15 +360,6 @@ void engine_release(engine *e) {
     pthread_mutex_lock(&e->lock);
     if (--e->n_holds == 0) pthread_cond_signal(&e->work);
     pthread_mutex_unlock(&e->lock);
-}
-
-static struct timespec deadline_after(int timeout_ms) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += timeout_ms / 1000;
-    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    return t;
 }
 
 job_next engine_next(engine_job *job, token_event *out, int timeout_ms) {

@@ -9,10 +9,11 @@
 #include "engine/sampler.h"
 #include "model/model.h"
 
-#define ENGINE_MAX_ACTIVE 64  /* jobs computed at the same time */
-#define ENGINE_MAX_QUEUED 256 /* jobs waiting; one more is QAIO_ERR_BUSY */
-#define ENGINE_MAX_LABELS 256 /* continuations of one score job */
-#define ENGINE_MAX_TOP    20  /* alternatives reported with a token */
+#define ENGINE_MAX_ACTIVE  64  /* jobs computed at the same time */
+#define ENGINE_MAX_QUEUED  256 /* jobs waiting; one more is QAIO_ERR_BUSY */
+#define ENGINE_MAX_LABELS  256 /* continuations of one score job */
+#define ENGINE_MAX_HOLD_MS 20
+#define ENGINE_MAX_TOP     20 /* alternatives reported with a token */
 
 typedef struct engine engine;
 typedef struct engine_job engine_job;
@@ -57,7 +58,8 @@ typedef struct job_params {
     int n_top; /* alternatives with log-probabilities to report with each token; -1: no log-probabilities at all */
 } job_params;
 
-/* Jobs submitted between the two wait for the release, so that they share their first step.  Counted; the step at hand goes on. */
+/* Jobs submitted between the two wait for the release, so that they share their first step.  Counted; the step at hand goes on.  Nobody is
+ * held for more than ENGINE_MAX_HOLD_MS: then what is there starts. */
 void engine_hold(engine *e);
 void engine_release(engine *e);
 

@@ -78,7 +78,8 @@ struct engine {
     pthread_cond_t work;  /* a job came, or closing */
     engine_job *queue, **queue_end;
     size_t n_queued;
-    int n_holds; /* while above 0 the queue is not looked at */
+    int n_holds;        /* while above 0 the queue is not looked at, until hold_end_ms */
+    double hold_end_ms; /* of the first of the holds */
     bool is_closing;
     engine_stats stats;
 };
