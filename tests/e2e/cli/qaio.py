@@ -12,7 +12,7 @@ QAIO = os.environ.get("QAIO", str(ROOT / "build" / "qaio"))
 def environment(**extra):
     """A clean environment: English, no colours, nothing of the user's own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "QAIO_", "HF_", "MODELSCOPE_"))}
-    return {**kept, "LANG": "C.UTF-8", **extra}
+    return {**kept, "LANG": "C.UTF-8", "QAIO_HOME": "/nonexistent", **extra}
 
 
 def run(*args, stdin=b"", timeout=120, **extra):
