@@ -228,11 +228,39 @@ static void bad_system_one_requests_name_their_field(void **state) {
         assert_refused(systemone_request_parse, cases[i].body, 400, cases[i].code, cases[i].param);
 }
 
+static void assert_survives_without_memory(parser parse, const char *body) {
+    json_t *root = parsed(body);
+    bool is_read = false;
+    for (long n = 0; !is_read; n++) {
+        failure f = {0};
+        decision_request r;
+        mem_fail_after(n);
+        is_read = parse(&r, root, "fake", &f);
+        mem_fail_after(-1);
+        if (!is_read) assert_int_equal(f.status, 500);
+        decision_request_deinit(&r);
+        assert_true(n < 100);
+    }
+    json_decref(root);
+}
+
+static void every_failed_allocation_is_reported(void **state) {
+    (void)state;
+    assert_survives_without_memory(
+        decisions_request_parse,
+        ASK("{\"type\":\"choice\",\"instructions\":[{\"type\":\"input_json\",\"data\":{\"a\":1}}],"
+            "\"choices\":[{\"value\":\"x\"},{\"value\":true}]},"
+            "{\"type\":\"score\",\"instructions\":\"a\",\"levels\":[{\"label\":\"b\"},{\"label\":\"c\"}]}," YES_NO));
+    assert_survives_without_memory(systemone_request_parse,
+                                   STATE("{\"type\":\"choice\",\"instructions\":\"a\",\"criteria\":{\"x\":null,\"y\":\"z\"}}"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_three_kinds_of_questions_are_read),  cmocka_unit_test(one_message_is_its_text_and_several_are_a_conversation),
         cmocka_unit_test(bad_decision_requests_name_their_field), cmocka_unit_test(the_documented_limits_hold_exactly),
         cmocka_unit_test(a_system_one_request_is_read_whole),     cmocka_unit_test(bad_system_one_requests_name_their_field),
+        cmocka_unit_test(every_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests_name("questions", tests, NULL, NULL);
 }
