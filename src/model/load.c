@@ -93,6 +93,7 @@ static qaio_status plan_weights(model *m, const checkpoint *c, dtype type, qaio_
     return status;
 }
 
+/* Drops the source's pages after each layer, so that the weights are hardly ever in memory twice. */
 static qaio_status fill_weights(model *m, const checkpoint *c, qaio_error *err) {
     size_t used = 0;
     qaio_status status = fill_matrix(m, &m->embed, checkpoint_tensor(c, TENSOR_EMBED, 0), &used, err);
@@ -100,10 +101,12 @@ static qaio_status fill_weights(model *m, const checkpoint *c, qaio_error *err) 
         m->head = m->embed;
     else if (!status)
         status = fill_matrix(m, &m->head, checkpoint_tensor(c, TENSOR_HEAD, 0), &used, err);
-    for (size_t l = 0; l < m->desc.n_layers; l++)
+    for (size_t l = 0; l < m->desc.n_layers && !status; l++) {
+        checkpoint_drop_pages(c);
         for (size_t i = 0; i < COUNT(layer_matrices) && !status; i++)
             status =
                 fill_matrix(m, matrix_of(&m->layers[l], &layer_matrices[i]), checkpoint_tensor(c, layer_matrices[i].role, l), &used, err);
+    }
     return status;
 }
 
