@@ -4,7 +4,7 @@ import unittest
 
 import openai
 
-from serving import QAIO, Server
+from program import Program
 
 ANGRY = "快递又丢了，气死我了，再也不买了！"
 MOODS = ["开心", "生气", "难过"]
@@ -17,20 +17,6 @@ def choice(*values, instructions="判断用户这句话的情绪", **more):
 def confidence(probabilities):
     n = len(probabilities)
     return (n * max(probabilities) - 1) / (n - 1)
-
-
-class Program(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.server = Server(QAIO, "serve", "--port", "0")
-        cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", max_retries=0)
-        cls.model = cls.client.models.list().data[0].id
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.client.close()
-        status = cls.server.stop()
-        assert status == 0, f"exit status {status}"
 
 
 class Decisions(Program):

@@ -6,6 +6,7 @@ import unittest
 
 import openai
 
+from program import Program
 from serving import QAIO, Server, post_bytes, receive
 
 SAD = "今天考试没考好,心情很低落。"
@@ -14,20 +15,6 @@ GLAD = "我刚收到了梦寐以求的offer!"
 
 def user(text):
     return [{"role": "user", "content": text}]
-
-
-class Program(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.server = Server(QAIO, "serve", "--port", "0")
-        cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", max_retries=0)
-        cls.model = cls.client.models.list().data[0].id
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.client.close()
-        status = cls.server.stop()
-        assert status == 0, f"exit status {status}"
 
 
 class OpenAiClient(Program):
