@@ -41,7 +41,12 @@ static qaio_status block_new(kv_pool *pool, kv_block **out, qaio_error *err) {
     return QAIO_OK;
 }
 
-static void block_release(kv_pool *pool, kv_block *b) {
+kv_block *kv_block_acquire(kv_block *b) {
+    b->n_references++;
+    return b;
+}
+
+void kv_block_release(kv_pool *pool, kv_block *b) {
     if (--b->n_references) return;
     b->next_free = pool->free;
     pool->free = b;
@@ -73,7 +78,7 @@ qaio_status kv_reserve(kv_pool *pool, kv_sequence *s, size_t n, qaio_error *err)
         kv_block *copy = NULL;
         if ((status = block_new(pool, &copy, err))) return status;
         memcpy(copy->data, s->data[first], pool->block_bytes);
-        block_release(pool, s->blocks[first]);
+        kv_block_release(pool, s->blocks[first]);
         set_block(s, first, copy);
     }
     while (s->n_blocks < need) {
@@ -89,17 +94,24 @@ qaio_status kv_fork(kv_sequence *out, const kv_sequence *source, size_t n_positi
     qaio_status status = grow(out, n, err);
     if (status) return status;
     for (size_t i = 0; i < n; i++) {
-        source->blocks[i]->n_references++;
-        set_block(out, i, source->blocks[i]);
+        set_block(out, i, kv_block_acquire(source->blocks[i]));
     }
     out->n_blocks = n;
     out->n_positions = n_positions;
     return QAIO_OK;
 }
 
+qaio_status kv_share(kv_sequence *s, kv_block *block, size_t n, qaio_error *err) {
+    qaio_status status = grow(s, s->n_blocks + 1, err);
+    if (status) return status;
+    set_block(s, s->n_blocks++, kv_block_acquire(block));
+    s->n_positions += n;
+    return QAIO_OK;
+}
+
 void kv_truncate(kv_pool *pool, kv_sequence *s, size_t n_positions) {
     size_t keep = (n_positions + KV_BLOCK - 1) / KV_BLOCK;
-    while (s->n_blocks > keep) block_release(pool, s->blocks[--s->n_blocks]);
+    while (s->n_blocks > keep) kv_block_release(pool, s->blocks[--s->n_blocks]);
     s->n_positions = n_positions;
 }
 

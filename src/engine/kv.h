@@ -31,8 +31,13 @@ void kv_pool_deinit(kv_pool *pool); /* every sequence has been cleared */
 qaio_status kv_reserve(kv_pool *pool, kv_sequence *s, size_t n, qaio_error *err);
 /* *out (zeroed by the caller) = the first n_positions of source. */
 qaio_status kv_fork(kv_sequence *out, const kv_sequence *source, size_t n_positions, qaio_error *err);
+/* Appends n positions of a counted block; the sequence ends at a block's end. */
+qaio_status kv_share(kv_sequence *s, kv_block *block, size_t n, qaio_error *err);
 /* Forgets the positions from n_positions on. */
 void kv_truncate(kv_pool *pool, kv_sequence *s, size_t n_positions);
 void kv_clear(kv_pool *pool, kv_sequence *s);
+
+kv_block *kv_block_acquire(kv_block *block); /* counted: the block itself */
+void kv_block_release(kv_pool *pool, kv_block *block);
 
 #endif
