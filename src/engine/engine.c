@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/internal.h"
+#include "engine/prefix.h"
 
 #define DEFAULT_KV_SHARE 8                 /* of the machine's memory */
 #define DEFAULT_KV_MAX   ((size_t)1 << 30) /* bytes */
@@ -35,12 +36,15 @@ static void condition_init(pthread_cond_t *condition) {
 
 /* ---- the engine's thread ---- */
 
+/* Pinned prefixes stay where others can wait; a job that is alone may take their memory. */
 static bool job_can_start(const engine *e, const engine_job *job) {
-    return e->n_active < ENGINE_MAX_ACTIVE && e->n_reserved + e->n_pinned + job->n_blocks <= e->kv.max_blocks;
+    if (e->n_active == 0) return true;
+    return e->n_active < ENGINE_MAX_ACTIVE && e->n_reserved + e->cache.n_pinned + job->n_blocks <= e->kv.max_blocks;
 }
 
 static void job_start(engine *e, engine_job *job) {
     job->started_ms = clock_ms();
+    prefix_load(e, job);
     job->n_cached = cache_find(&e->cache, job->ids, job->n_prompt, &job->kv);
     e->active[e->n_active++] = job;
     e->n_reserved += job->n_blocks;
@@ -99,6 +103,7 @@ static void *engine_thread(void *arg) {
         admit(e);
         e->stats.n_active = e->n_active;
         e->stats.n_steps += e->n_active > 0;
+        e->stats.n_evicted_blocks = e->cache.n_evicted;
         e->stats.kv_bytes_used = e->kv.n_used * e->kv.block_bytes;
         pthread_mutex_unlock(&e->lock);
         engine_step(e);
@@ -113,25 +118,17 @@ static void clear_kv(engine *e, engine_job *job) {
     for (size_t i = 0; i < job->n_branches; i++) kv_clear(&e->kv, &job->branches[i].kv);
 }
 
-/* Keeps the job's pinned beginning, unless it is there already; whether it was added. */
-static bool pin(engine *e, const engine_job *job) {
-    kv_sequence prefix = {0};
-    if (!job->n_pin || job->kv.n_positions < job->n_pin || cache_has_pinned(&e->cache, job->ids, job->n_pin)) return false;
-    return kv_fork(&prefix, &job->kv, job->n_pin, NULL) == QAIO_OK && cache_put(&e->cache, &e->kv, job->ids, job->n_pin, &prefix, true);
-}
-
 void job_end(engine_job *job, qaio_status status, finish_reason finish, const qaio_error *err) {
     engine *e = job->engine;
     size_t i = 0;
     while (e->active[i] != job) i++;
     e->active[i] = e->active[--e->n_active];
     e->n_reserved -= job->n_blocks;
-    bool is_pinned = status == QAIO_OK && pin(e, job);
+    if (status == QAIO_OK) prefix_pin(e, job);
     if (status == QAIO_OK && job->kind == JOB_GENERATE) cache_put(&e->cache, &e->kv, job->ids, job->kv.n_positions, &job->kv, false);
     clear_kv(e, job);
     pthread_mutex_lock(&e->lock);
     e->stats.n_active = e->n_active;
-    if (is_pinned) e->n_pinned += blocks_for(job->n_pin);
     job->status = status;
     job->finish = finish;
     if (err) job->error = *err;
@@ -151,6 +148,7 @@ static size_t default_kv_bytes(void) {
 }
 
 static void release_all(engine *e) {
+    prefix_store_close(e->prefixes);
     cache_clear(&e->cache, &e->kv);
     kv_pool_deinit(&e->kv);
     mem_free(e->hidden);
@@ -324,9 +322,9 @@ static qaio_status enqueue(engine *e, engine_job *job, qaio_error *err) {
     if (e->is_closing) return error_set(err, QAIO_ERR_CANCELLED, "the engine is closing");
     if (e->n_queued == ENGINE_MAX_QUEUED)
         return error_set(err, QAIO_ERR_BUSY, "%zu requests are waiting already; try again later", e->n_queued);
-    if (job->n_blocks + e->n_pinned > e->kv.max_blocks)
+    if (job->n_blocks > e->kv.max_blocks)
         return error_set(err, QAIO_ERR_LIMIT, "the request needs %zu MiB of KV memory, %zu MiB are there",
-                         (job->n_blocks * e->kv.block_bytes) >> 20, ((e->kv.max_blocks - e->n_pinned) * e->kv.block_bytes) >> 20);
+                         (job->n_blocks * e->kv.block_bytes) >> 20, (e->kv.max_blocks * e->kv.block_bytes) >> 20);
     job->submitted_ms = clock_ms();
     *e->queue_end = job;
     e->queue_end = &job->next;

@@ -24,12 +24,17 @@ qaio_status engine_new(engine **out, model *m, const kernels *k, size_t kv_bytes
 /* Cancels every job, waits for the step at hand.  The jobs' owners have finished them before. */
 void engine_free(engine *e);
 
+/* Keeps the KV of pinned prefixes of a large model in files of this folder (keeps), and takes it from there.  Before the first job. */
+void engine_use_prefix_files(engine *e, const char *dir, bool keeps);
+
 const model *engine_model(const engine *e); /* for its description; never run it */
 
 typedef struct engine_stats {
     size_t n_active, n_queued;
     size_t kv_bytes_used, kv_bytes_max;
     uint64_t n_jobs, n_prompt_tokens, n_cached_tokens, n_generated_tokens, n_steps;
+    uint64_t n_evicted_blocks; /* of the prefix cache */
+    uint64_t n_prefix_files;   /* pinned prefixes taken from files */
 } engine_stats;
 void engine_get_stats(engine *e, engine_stats *out);
 

@@ -6,6 +6,7 @@
 
 #include "engine/cache.h"
 #include "engine/engine.h"
+#include "engine/prefix_store.h"
 
 #define LOGIT_ROWS 16 /* rows of full logits at a time */
 
@@ -64,10 +65,10 @@ struct engine {
     /* the engine's thread alone */
     kv_pool kv;
     prefix_cache cache;
+    prefix_store *prefixes; /* or NULL */
     engine_job *active[ENGINE_MAX_ACTIVE];
     size_t n_active;
     size_t n_reserved; /* blocks promised to active jobs */
-    size_t n_pinned;   /* blocks of pinned prefixes */
     float *hidden;     /* [MODEL_MAX_ROWS, hidden stride] */
     float *gathered;   /* [LOGIT_ROWS, hidden stride] */
     float *logits;     /* [LOGIT_ROWS, vocab] */

@@ -27,6 +27,7 @@
 
 #define PACK_ROWS      16 /* rows a group */
 #define PACK_COLS      32 /* columns are padded to a multiple of this; also the quantisation block */
+#define KERNELS_SPEC   1  /* of the formulas below and of model_forward: one more whenever a change alters the bits of a result */
 #define KV_BLOCK       16 /* token positions a KV block */
 #define ATTENTION_TILE 64 /* positions between two rescalings of the online softmax: 4 KV blocks */
 

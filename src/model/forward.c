@@ -105,6 +105,16 @@ static void *kv_at(const model *m, void *block, size_t layer, size_t kv_head, bo
     return (uint8_t *)block + ((layer * m->desc.n_kv_heads + kv_head) * 2 + is_v) * part;
 }
 
+void model_kv_blank(const model *m, void *block, size_t n) {
+    size_t dim = m->desc.head_dim, bytes = dtype_get(m->kv_type)->block_bytes, column = KV_BLOCK * bytes;
+    for (size_t l = 0; l < m->desc.n_layers; l++)
+        for (size_t h = 0; h < m->desc.n_kv_heads; h++) {
+            uint8_t *k = kv_at(m, block, l, h, false), *v = kv_at(m, block, l, h, true);
+            for (size_t d = 0; d < dim; d++) memset(k + d * column + n * bytes, 0, (KV_BLOCK - n) * bytes);
+            memset(v + n * dim * bytes, 0, (KV_BLOCK - n) * dim * bytes);
+        }
+}
+
 static void rope_heads(const model *m, float *x, size_t n_heads, const float *norm, size_t row) {
     size_t dim = m->desc.head_dim, half = dim / 2;
     for (size_t h = 0; h < n_heads; h++) {

@@ -38,6 +38,7 @@ struct model {
     step_scratch scratch;
     uint8_t *weights; /* every packed matrix */
     size_t weight_bytes;
+    uint64_t stamp;
     pack_writer *writer; /* NULL: none */
     bool is_mapped;      /* weights lie in a file of the pack cache, else in pages of our own */
 };

@@ -134,9 +134,9 @@ static uint64_t pack_key(const model *m, const checkpoint *c) {
 static qaio_status load_weights(model *m, const checkpoint *c, const model_options *options, qaio_error *err) {
     qaio_status status = plan_weights(m, c, options->type, err);
     if (status) return status;
-    bool is_cached = options->pack_dir && checkpoint_stamp(c) && m->weight_bytes >= PACK_CACHE_MIN_BYTES;
-    uint64_t key = is_cached ? pack_key(m, c) : 0;
-    if (is_cached) m->weights = pack_cache_map(options->pack_dir, m->desc.name, m->type, key, m->weight_bytes);
+    m->stamp = checkpoint_stamp(c) ? pack_key(m, c) : 0;
+    bool is_cached = options->pack_dir && m->stamp && m->weight_bytes >= PACK_CACHE_MIN_BYTES;
+    if (is_cached) m->weights = pack_cache_map(options->pack_dir, m->desc.name, m->type, m->stamp, m->weight_bytes);
     m->is_mapped = m->weights != NULL;
     if (!m->weights && !(m->weights = mem_pages(m->weight_bytes))) return error_memory(err);
     status = fill_weights(m, c, err);
@@ -144,7 +144,7 @@ static qaio_status load_weights(model *m, const checkpoint *c, const model_optio
     if (status) return status;
     checkpoint_drop_pages(c);
     if (is_cached && !m->is_mapped && options->keeps_packed)
-        m->writer = pack_writer_start(options->pack_dir, m->desc.name, m->type, key, m->weights, m->weight_bytes);
+        m->writer = pack_writer_start(options->pack_dir, m->desc.name, m->type, m->stamp, m->weights, m->weight_bytes);
     return QAIO_OK;
 }
 
@@ -258,6 +258,7 @@ size_t model_context(const model *m) { return m->n_ctx; }
 size_t model_weight_bytes(const model *m) { return m->weight_bytes; }
 dtype model_type(const model *m) { return m->type; }
 dtype model_kv_type(const model *m) { return m->kv_type; }
+uint64_t model_file_stamp(const model *m) { return m->stamp; }
 size_t model_hidden_stride(const model *m) { return m->hidden_stride; }
 
 size_t model_kv_block_bytes(const model *m) {

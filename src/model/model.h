@@ -38,10 +38,13 @@ size_t model_context(const model *m);      /* positions a sequence may have */
 size_t model_weight_bytes(const model *m); /* packed */
 dtype model_type(const model *m);          /* of the layers' matrices */
 dtype model_kv_type(const model *m);
+uint64_t model_file_stamp(const model *m); /* of its files and of how each matrix is packed; 0 when it came from memory */
 
 /* One KV block holds KV_BLOCK positions of every layer: [n_layers][n_kv_heads]{K [head_dim][KV_BLOCK], V [KV_BLOCK][head_dim]}.
  * Allocate it with mem_aligned(model_kv_block_bytes(m)). */
 size_t model_kv_block_bytes(const model *m);
+/* Zeroes a block's positions from n on (n below KV_BLOCK). */
+void model_kv_blank(const model *m, void *block, size_t n);
 
 /* Consecutive rows of one sequence.  blocks[i] holds positions [i*KV_BLOCK, (i+1)*KV_BLOCK); those before `position` are read, the rows'
  * own are written.  Two spans of a batch must not write the same block. */

@@ -43,6 +43,8 @@ void handle_metrics(exchange *x) {
     gauge(&out, "steps_total", "counter", "Passes over the weights.", e.n_steps);
     gauge(&out, "prompt_tokens_total", "counter", "Tokens of prompts, cached ones included.", e.n_prompt_tokens);
     gauge(&out, "cached_tokens_total", "counter", "Tokens of prompts that were not computed again.", e.n_cached_tokens);
+    gauge(&out, "cache_evicted_blocks_total", "counter", "KV blocks that the prefix cache gave up.", e.n_evicted_blocks);
+    gauge(&out, "prefix_files_read_total", "counter", "Beginnings of prompts that came from the cache directory.", e.n_prefix_files);
     gauge(&out, "generated_tokens_total", "counter", "Tokens of replies.", e.n_generated_tokens);
     gauge(&out, "kv_bytes", "gauge", "Memory of the KV cache in use.", e.kv_bytes_used);
     gauge(&out, "kv_bytes_max", "gauge", "Memory the KV cache may use.", e.kv_bytes_max);

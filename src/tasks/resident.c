@@ -16,31 +16,34 @@ static qaio_status open_checkpoint(checkpoint **out, const char *path, qaio_erro
     return checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
 }
 
-/* Where packed weights are kept, owned; NULL without a home. */
-static char *pack_dir(void) {
-    char *cache = hub_cache_dir(), *dir = cache ? file_join(cache, "packed") : NULL;
+/* A folder of the cache directory, owned; NULL without a home. */
+static char *cache_folder(const char *name) {
+    char *cache = hub_cache_dir(), *dir = cache ? file_join(cache, name) : NULL;
     mem_free(cache);
     return dir;
 }
 
 static qaio_status open_engine(resident *r, const resident_options *o, qaio_error *err) {
     const model_desc *desc = checkpoint_desc(r->source);
-    char *dir = pack_dir();
+    char *packed = cache_folder("packed"), *prefixes = cache_folder("prefixes");
     model_options options = {
         .type = o->type,
         .kv_type = o->kv_type,
         .n_ctx = o->n_ctx                                      ? o->n_ctx
                  : desc->context_length < RESIDENT_DEFAULT_CTX ? desc->context_length
                                                                : RESIDENT_DEFAULT_CTX,
-        .pack_dir = dir,
+        .pack_dir = packed,
         .keeps_packed = o->keeps_packed,
         .kernels = r->kernels,
         .pool = r->pool,
     };
     model *m;
     qaio_status status = model_load(&m, r->source, &options, err);
-    mem_free(dir);
-    return status ? status : engine_new(&r->engine, m, r->kernels, o->kv_bytes, err);
+    if (!status) status = engine_new(&r->engine, m, r->kernels, o->kv_bytes, err);
+    if (!status) engine_use_prefix_files(r->engine, prefixes, o->keeps_packed);
+    mem_free(packed);
+    mem_free(prefixes);
+    return status;
 }
 
 /* ---- calibrations ---- */

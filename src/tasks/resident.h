@@ -21,7 +21,7 @@ typedef struct resident_options {
     int n_threads;         /* 0: all CPUs this process may use */
     const char *cpu;       /* kernels_select's name; NULL: best */
     const char *tasks_dir; /* or NULL */
-    bool keeps_packed;     /* keep a large model's packed weights in the cache directory, for a faster next start */
+    bool keeps_packed;     /* keep a large model's packed weights and prompts' KV in the cache directory, for a faster next start */
 } resident_options;
 
 #define RESIDENT_DEFAULT_CTX 4096
