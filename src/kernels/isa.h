@@ -6,6 +6,7 @@
 
 /* Each overrides the entries it has in a table that holds the next lower version. */
 void kernels_add_avx2(kernels *table);
+void kernels_add_avxvnni(kernels *table);
 void kernels_add_avx512(kernels *table);
 void kernels_add_neon(kernels *table);
 

@@ -7,7 +7,7 @@
 #include "kernels/isa.h"
 #include "kernels/kernels.h"
 
-enum { MAX_VERSIONS = 4 };
+enum { MAX_VERSIONS = 5 };
 
 static kernels tables[MAX_VERSIONS];
 static const kernels *available[MAX_VERSIONS + 1]; /* ended by NULL */
@@ -82,6 +82,10 @@ static size_t add_versions(size_t n) {
     if (!has(AVX2) || !has(FMA) || !has(F16C)) return n;
     tables[n] = tables[n - 1];
     kernels_add_avx2(&tables[n++]);
+    if (has(AVX_VNNI)) {
+        tables[n] = tables[n - 1];
+        kernels_add_avxvnni(&tables[n++]);
+    }
     if (!has(AVX512F) || !has(AVX512DQ) || !has(AVX512BW) || !has(AVX512VL) || !has(AVX512_VNNI)) return n;
     tables[n] = tables[n - 1];
     kernels_add_avx512(&tables[n++]);

@@ -60,6 +60,8 @@ void matmul_f16_avx2(const matmul_args *a, size_t group_begin, size_t group_end)
 void matmul_bf16_avx2(const matmul_args *a, size_t group_begin, size_t group_end);
 void matmul_q8_0_avx2(const matmul_args *a, size_t group_begin, size_t group_end);
 void matmul_q4_0_avx2(const matmul_args *a, size_t group_begin, size_t group_end);
+void matmul_q8_0_avxvnni(const matmul_args *a, size_t group_begin, size_t group_end);
+void matmul_q4_0_avxvnni(const matmul_args *a, size_t group_begin, size_t group_end);
 void attention_avx2(const attention_args *a);
 
 #endif

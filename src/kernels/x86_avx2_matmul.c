@@ -1,32 +1,5 @@
 /* Matrix products with AVX2, in the tiles of tiles.h; a group's 16 outputs are two registers. */
-#include <string.h>
-
-#include "kernels/tiles.h"
-#include "kernels/x86_avx2.h"
-
-enum { MAX_ROWS = 6 };
-
-/* With one activation row the weights come from memory as fast as they are used; asking for them this far ahead helps where a block is
- * small.  A prefetch past the end is harmless. */
-enum { PREFETCH_BYTES = 2048, LINE_BYTES = 64 };
-
-ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes) {
-    UNROLL for (size_t i = 0; i < n_bytes; i += LINE_BYTES) _mm_prefetch((const char *)((uintptr_t)w + PREFETCH_BYTES + i), _MM_HINT_T0);
-}
-
-ALWAYS_INLINE void store_half(const matmul_args *a, size_t first, size_t row, __m256 v) {
-    if (first >= a->w->n_rows) return;
-    size_t n = a->w->n_rows - first;
-    float *y = a->y + row * a->y_stride + first;
-    if (a->bias) v = _mm256_add_ps(v, load_first(a->bias + first, n));
-    if (a->accumulate) v = _mm256_add_ps(load_first(y, n), v);
-    store_first(y, n, v);
-}
-
-ALWAYS_INLINE void store_results(const matmul_args *a, size_t group, size_t row, const __m256 v[2]) {
-    store_half(a, group * PACK_ROWS, row, v[0]);
-    store_half(a, group * PACK_ROWS + 8, row, v[1]);
-}
+#include "kernels/x86_avx2_tiles.h"
 
 /* Eight weights of a column as float32. */
 ALWAYS_INLINE __m256 load_weights(dtype type, const uint8_t *p) {
@@ -54,20 +27,10 @@ ALWAYS_INLINE void tile_float(const matmul_args *a, size_t group, size_t row, dt
     UNROLL for (size_t i = 0; i < n_rows; i++) store_results(a, group, row + i, acc[i]);
 }
 
-/* Four activations in every lane. */
-ALWAYS_INLINE __m256i broadcast4(const int8_t *q) {
-    int32_t four;
-    memcpy(&four, q, sizeof four);
-    return _mm256_set1_epi32(four);
-}
-
 /* The additions of the inner loops, as instructions: written as intrinsics the compiler knows that integers may be added in any order,
  * forms the products of all rows first, and keeps the sums in memory. */
 ALWAYS_INLINE void add_16(__m256i *sum, __m256i v) { __asm__ volatile("vpaddw %1, %0, %0" : "+x"(*sum) : "x"(v)); }
 ALWAYS_INLINE void add_32(__m256i *sum, __m256i v) { __asm__ volatile("vpaddd %1, %0, %0" : "+x"(*sum) : "x"(v)); }
-
-/* Hides where a pointer came from: it stays one register, not one for each offset in use. */
-ALWAYS_INLINE void one_register(const int8_t **p) { __asm__("" : "+r"(*p)); }
 
 /* sum[i][half] = one block of q8_0.  maddubs takes unsigned times signed: |w| * (x with w's sign).  A pair is at most 2*128*127 < 2^15. */
 ALWAYS_INLINE void dot_q8(__m256i sum[][2], const uint8_t *w, const int8_t *const q[], size_t n_rows) {
@@ -91,18 +54,14 @@ ALWAYS_INLINE void dot_q8(__m256i sum[][2], const uint8_t *w, const int8_t *cons
 
 /* sum[i][half] = one block of q4_0 with quants 0..15.  A lane of int16 holds 16 products, at most 16*15*127 < 2^15. */
 ALWAYS_INLINE void dot_q4(__m256i sum[][2], const uint8_t *w, const int8_t *const q[], size_t n_rows) {
-    const __m256i ones = _mm256_set1_epi16(1), nibble = _mm256_set1_epi8(15);
+    const __m256i ones = _mm256_set1_epi16(1);
     UNROLL for (size_t i = 0; i < n_rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_si256();
     UNROLL for (size_t v = 0; v < 8; v++) {
-        __m256i quants[2];
-        UNROLL for (size_t half = 0; half < 2; half++) {
-            __m256i both = _mm256_loadu_si256((const __m256i *)(w + 64 * (v / 2) + 32 * half));
-            quants[half] = _mm256_and_si256(v % 2 ? _mm256_srli_epi16(both, 4) : both, nibble);
-        }
-        size_t column = 4 * (v / 2) + 16 * (v % 2); /* low and high nibbles of a vector are 16 columns apart */
+        __m256i low = q4_quants(w, v, 0), high = q4_quants(w, v, 1);
         UNROLL for (size_t i = 0; i < n_rows; i++) {
-            __m256i four = broadcast4(q[i] + column);
-            UNROLL for (size_t half = 0; half < 2; half++) add_16(&sum[i][half], _mm256_maddubs_epi16(quants[half], four));
+            __m256i four = broadcast4(q[i] + q4_column(v));
+            add_16(&sum[i][0], _mm256_maddubs_epi16(low, four));
+            add_16(&sum[i][1], _mm256_maddubs_epi16(high, four));
         }
     }
     UNROLL for (size_t i = 0; i < n_rows; i++) {
@@ -110,52 +69,16 @@ ALWAYS_INLINE void dot_q4(__m256i sum[][2], const uint8_t *w, const int8_t *cons
     }
 }
 
-ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dtype type, size_t n_rows) {
-    size_t n_blocks = a->w->n_cols_padded / PACK_COLS, block_bytes = type == DTYPE_Q8_0 ? Q8_BLOCK_BYTES : Q4_BLOCK_BYTES;
-    const uint8_t *w = a->w->data + group * a->w->group_bytes;
-    const int8_t *q[MAX_ROWS];
-    const float *d = a->xq.d + row * n_blocks;
-    const int32_t *sum = a->xq.sum + row * n_blocks;
-    __m256 acc[MAX_ROWS][2];
-    UNROLL for (size_t i = 0; i < n_rows; i++) {
-        acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-        q[i] = a->xq.q + (row + i) * n_blocks * PACK_COLS;
-    }
-    for (size_t b = 0; b < n_blocks; b++, w += block_bytes) {
-        __m256i dot[MAX_ROWS][2];
-        if (n_rows == 1) prefetch_ahead(w, block_bytes);
-        UNROLL for (size_t i = 0; i < n_rows; i++) one_register(&q[i]);
-        if (type == DTYPE_Q8_0) {
-            dot_q8(dot, w + SCALE_BYTES, q, n_rows);
-        } else {
-            dot_q4(dot, w + SCALE_BYTES, q, n_rows);
-        }
-        UNROLL for (size_t i = 0; i < n_rows; i++) q[i] += PACK_COLS;
-        UNROLL for (size_t half = 0; half < 2; half++) {
-            __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(w + 16 * half)));
-            UNROLL for (size_t i = 0; i < n_rows; i++) {
-                __m256i whole = dot[i][half];
-                if (type == DTYPE_Q4_0) { /* quants stand for 8 less */
-                    whole = _mm256_sub_epi32(whole, _mm256_slli_epi32(_mm256_set1_epi32(sum[i * n_blocks + b]), 3));
-                }
-                __m256 scale = _mm256_mul_ps(_mm256_broadcast_ss(d + i * n_blocks + b), scales);
-                acc[i][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, acc[i][half]);
-            }
-        }
-    }
-    UNROLL for (size_t i = 0; i < n_rows; i++) store_results(a, group, row + i, acc[i]);
-}
-
-#define TILE(kind, suffix, type, n_rows)                                                                                                   \
-    static void tile_##suffix##_##n_rows(const matmul_args *a, size_t group, size_t row) { tile_##kind(a, group, row, type, n_rows); }
+#define FLOAT_TILE(suffix, type, n_rows)                                                                                                   \
+    static void tile_##suffix##_##n_rows(const matmul_args *a, size_t group, size_t row) { tile_float(a, group, row, type, n_rows); }
 
 #define FLOAT_MATMUL(suffix, type)                                                                                                         \
-    TILE(float, suffix, type, 1)                                                                                                           \
-    TILE(float, suffix, type, 2)                                                                                                           \
-    TILE(float, suffix, type, 3)                                                                                                           \
-    TILE(float, suffix, type, 4)                                                                                                           \
-    TILE(float, suffix, type, 5)                                                                                                           \
-    TILE(float, suffix, type, 6)                                                                                                           \
+    FLOAT_TILE(suffix, type, 1)                                                                                                            \
+    FLOAT_TILE(suffix, type, 2)                                                                                                            \
+    FLOAT_TILE(suffix, type, 3)                                                                                                            \
+    FLOAT_TILE(suffix, type, 4)                                                                                                            \
+    FLOAT_TILE(suffix, type, 5)                                                                                                            \
+    FLOAT_TILE(suffix, type, 6)                                                                                                            \
     void matmul_##suffix##_avx2(const matmul_args *a, size_t group_begin, size_t group_end) {                                              \
         static const tile_set set = {.n_groups = 1,                                                                                        \
                                      .narrow = {NULL, tile_##suffix##_1, tile_##suffix##_2, tile_##suffix##_3, tile_##suffix##_4,          \
@@ -163,19 +86,8 @@ ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dt
         tiles_run(a, group_begin, group_end, &set);                                                                                        \
     }
 
-#define QUANT_MATMUL(suffix, type)                                                                                                         \
-    TILE(quant, suffix, type, 1)                                                                                                           \
-    TILE(quant, suffix, type, 2)                                                                                                           \
-    TILE(quant, suffix, type, 3)                                                                                                           \
-    TILE(quant, suffix, type, 4)                                                                                                           \
-    void matmul_##suffix##_avx2(const matmul_args *a, size_t group_begin, size_t group_end) {                                              \
-        static const tile_set set = {.n_groups = 1,                                                                                        \
-                                     .narrow = {NULL, tile_##suffix##_1, tile_##suffix##_2, tile_##suffix##_3, tile_##suffix##_4}};        \
-        tiles_run(a, group_begin, group_end, &set);                                                                                        \
-    }
-
 FLOAT_MATMUL(f32, DTYPE_F32)
 FLOAT_MATMUL(f16, DTYPE_F16)
 FLOAT_MATMUL(bf16, DTYPE_BF16)
-QUANT_MATMUL(q8_0, DTYPE_Q8_0)
-QUANT_MATMUL(q4_0, DTYPE_Q4_0)
+QUANT_MATMUL(q8_0, avx2, DTYPE_Q8_0, dot_q8, 0)
+QUANT_MATMUL(q4_0, avx2, DTYPE_Q4_0, dot_q4, 3)
