@@ -24,7 +24,8 @@ qaio_status engine_new(engine **out, model *m, const kernels *k, size_t kv_bytes
 /* Cancels every job, waits for the step at hand.  The jobs' owners have finished them before. */
 void engine_free(engine *e);
 
-/* Keeps the KV of pinned prefixes of a large model in files of this folder (keeps), and takes it from there.  Before the first job. */
+/* Takes the KV of pinned prefixes from files of this folder, and keeps it there (keeps).  For a model that came from files; before the
+ * first job. */
 void engine_use_prefix_files(engine *e, const char *dir, bool keeps);
 
 const model *engine_model(const engine *e); /* for its description; never run it */

@@ -10,7 +10,7 @@ static size_t blocks_for(size_t n) { return (n + KV_BLOCK - 1) / KV_BLOCK; }
 
 void engine_use_prefix_files(engine *e, const char *dir, bool keeps) {
     const model *m = e->model;
-    if (!dir || !model_file_stamp(m) || model_weight_bytes(m) < PREFIX_STORE_MIN_WEIGHTS) return;
+    if (!model_file_stamp(m)) return;
     const uint64_t parts[] = {model_file_stamp(m), (uint64_t)model_kv_type(m), KERNELS_SPEC, KV_BLOCK};
     pthread_mutex_lock(&e->lock);
     e->prefixes =

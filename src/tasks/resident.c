@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "engine/prefix_store.h"
 #include "hub/hub.h"
 #include "tasks/internal.h"
 
@@ -40,7 +41,8 @@ static qaio_status open_engine(resident *r, const resident_options *o, qaio_erro
     model *m;
     qaio_status status = model_load(&m, r->source, &options, err);
     if (!status) status = engine_new(&r->engine, m, r->kernels, o->kv_bytes, err);
-    if (!status) engine_use_prefix_files(r->engine, prefixes, o->keeps_packed);
+    if (!status && prefixes && model_weight_bytes(resident_model(r)) >= PREFIX_STORE_MIN_WEIGHTS)
+        engine_use_prefix_files(r->engine, prefixes, o->keeps_packed);
     mem_free(packed);
     mem_free(prefixes);
     return status;
