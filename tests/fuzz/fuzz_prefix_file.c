@@ -1,5 +1,6 @@
 /* Prefix files: any bytes are refused, but for the file of this very prefix.  The first byte says whether the checksum is made right. */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
