@@ -7,34 +7,62 @@
 #include "base/mem.h"
 #include "kernels/kernels.h"
 
+/* Blocks are made many at a time, so that they lie on huge pages: attention reads a few KiB of each block, and with small pages each such
+ * piece would cost an entry of the TLB.  Memory is only taken when it is written. */
+#define SLAB_BYTES ((size_t)32 << 20)
+
 struct kv_block {
     size_t n_references;
     void *data; /* [pool->block_bytes] */
     kv_block *next_free;
 };
 
-void kv_pool_init(kv_pool *pool, size_t block_bytes, size_t max_blocks) { *pool = (kv_pool){block_bytes, max_blocks, 0, NULL}; }
+struct kv_slab {
+    kv_slab *next;
+    void *data;
+    size_t data_bytes;
+    kv_block blocks[];
+};
+
+void kv_pool_init(kv_pool *pool, size_t block_bytes, size_t max_blocks) {
+    *pool = (kv_pool){.block_bytes = block_bytes, .max_blocks = max_blocks};
+}
 
 void kv_pool_deinit(kv_pool *pool) {
-    while (pool->free) {
-        kv_block *b = pool->free;
-        pool->free = b->next_free;
-        mem_free(b->data);
-        mem_free(b);
+    while (pool->slabs) {
+        kv_slab *slab = pool->slabs;
+        pool->slabs = slab->next;
+        mem_pages_free(slab->data, slab->data_bytes);
+        mem_free(slab);
     }
+}
+
+/* More free blocks, at least one; the budget is not spent. */
+static qaio_status add_slab(kv_pool *pool, qaio_error *err) {
+    size_t n = SLAB_BYTES / pool->block_bytes, left = pool->max_blocks - pool->n_made;
+    n = n < 1 ? 1 : n > left ? left : n;
+    kv_slab *slab = mem_zalloc(sizeof *slab + n * sizeof(kv_block));
+    if (!slab || !(slab->data = mem_pages(n * pool->block_bytes))) {
+        mem_free(slab);
+        return error_memory(err);
+    }
+    slab->data_bytes = n * pool->block_bytes;
+    for (size_t i = n; i-- > 0;) {
+        slab->blocks[i] = (kv_block){.data = (uint8_t *)slab->data + i * pool->block_bytes, .next_free = pool->free};
+        pool->free = &slab->blocks[i];
+    }
+    slab->next = pool->slabs;
+    pool->slabs = slab;
+    pool->n_made += n;
+    return QAIO_OK;
 }
 
 static qaio_status block_new(kv_pool *pool, kv_block **out, qaio_error *err) {
     if (pool->n_used == pool->max_blocks) return error_set(err, QAIO_ERR_LIMIT, "the KV memory of %zu blocks is in use", pool->max_blocks);
+    qaio_status status = pool->free ? QAIO_OK : add_slab(pool, err);
+    if (status) return status;
     kv_block *b = pool->free;
-    if (b) {
-        pool->free = b->next_free;
-    } else {
-        if (!(b = mem_zalloc(sizeof *b)) || !(b->data = mem_aligned(pool->block_bytes))) {
-            mem_free(b);
-            return error_memory(err);
-        }
-    }
+    pool->free = b->next_free;
     b->n_references = 1;
     pool->n_used++;
     *out = b;

@@ -9,12 +9,15 @@
 #include "base/error.h"
 
 typedef struct kv_block kv_block;
+typedef struct kv_slab kv_slab;
 
 typedef struct kv_pool {
     size_t block_bytes;
     size_t max_blocks; /* the memory budget */
     size_t n_used;     /* blocks in use */
+    size_t n_made;     /* in use or free */
     kv_block *free;    /* kept for reuse */
+    kv_slab *slabs;    /* where they all lie */
 } kv_pool;
 
 typedef struct kv_sequence {
