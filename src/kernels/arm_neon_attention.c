@@ -16,14 +16,15 @@ ALWAYS_INLINE float load_kv_one(dtype type, const void *base, size_t index) {
     return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(((const uint16_t *)base)[index]))), 0);
 }
 
-/* s[h][p ..] of the block k at position p of the tile. */
-ALWAYS_INLINE void score_block(float s[][ATTENTION_TILE], const attention_args *a, const float *q, const void *k, size_t p, dtype type,
-                               size_t n_heads) {
+/* s[h][p ..] of the block at position p of the tile; k: the tile's blocks. */
+ALWAYS_INLINE void score_block(float s[][ATTENTION_TILE], const attention_args *a, const float *q, const void *const *k, size_t p,
+                               dtype type, size_t n_heads) {
     float32x4_t sum[MAX_HEADS][BLOCK_VECTORS];
     UNROLL for (size_t h = 0; h < n_heads; h++) { UNROLL for (size_t j = 0; j < BLOCK_VECTORS; j++) sum[h][j] = vdupq_n_f32(0.0f); }
     for (size_t d = 0; d < a->head_dim; d++) {
+        prefetch_kv(k, p / KV_BLOCK, d * KV_BLOCK * element_bytes(type));
         UNROLL for (size_t j = 0; j < BLOCK_VECTORS; j++) {
-            float32x4_t column = load_kv(type, k, d * KV_BLOCK + 4 * j);
+            float32x4_t column = load_kv(type, k[p / KV_BLOCK], d * KV_BLOCK + 4 * j);
             UNROLL for (size_t h = 0; h < n_heads; h++) sum[h][j] = vfmaq_n_f32(sum[h][j], column, q[h * a->head_dim + d]);
         }
     }
@@ -62,6 +63,9 @@ ALWAYS_INLINE void add_values(const attention_args *a, float *out, const void *c
     }
     for (size_t p = 0; p < n; p++) {
         size_t row = p % KV_BLOCK * a->head_dim + d;
+        UNROLL for (size_t j = 0; j < n_vectors; j += LINE_BYTES / (4 * element_bytes(type))) {
+            prefetch_kv(v, p / KV_BLOCK, (row + 4 * j) * element_bytes(type));
+        }
         UNROLL for (size_t j = 0; j < n_vectors; j++) {
             float32x4_t values = load_kv(type, v[p / KV_BLOCK], row + 4 * j);
             UNROLL for (size_t h = 0; h < n_heads; h++) sum[h][j] = vfmaq_n_f32(sum[h][j], values, w[h][p]);
@@ -99,7 +103,7 @@ ALWAYS_INLINE void attend(const attention_args *a, size_t head, dtype type, size
     for (size_t i = 0; i < n_heads * a->head_dim; i++) out[i] = 0.0f;
     for (size_t first = 0; first < a->n_positions; first += ATTENTION_TILE) {
         size_t rest = a->n_positions - first, n = rest < ATTENTION_TILE ? rest : ATTENTION_TILE;
-        for (size_t p = 0; p < n; p += KV_BLOCK) score_block(w, a, q, a->k[(first + p) / KV_BLOCK], p, type, n_heads);
+        for (size_t p = 0; p < n; p += KV_BLOCK) score_block(w, a, q, a->k + first / KV_BLOCK, p, type, n_heads);
         UNROLL for (size_t h = 0; h < n_heads; h++) c[h] = weigh_tile(w[h], n, first == 0, &m[h], l[h]);
         add_tile(a, out, a->v + first / KV_BLOCK, w, n, c, type, n_heads);
     }

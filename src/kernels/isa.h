@@ -20,6 +20,16 @@ void kernels_add_neon(kernels *table);
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+enum { LINE_BYTES = 64 };
+
+ALWAYS_INLINE size_t element_bytes(dtype kv_type) { return kv_type == DTYPE_F32 ? 4 : 2; }
+
+/* Asks for a piece of a KV block that comes KV_AHEAD blocks later, into the first-level cache: between the blocks of one head lie those of
+ * all other heads and layers, and no hardware prefetcher finds its way there. */
+ALWAYS_INLINE void prefetch_kv(const void *const *blocks, size_t block, size_t byte) {
+    __builtin_prefetch((const void *)((uintptr_t)blocks[block + KV_AHEAD] + byte), 0, 3);
+}
+
 /* Bytes of one packed block: 16 f16 scales, then 8 or 4 vectors of 64 bytes. */
 #define SCALE_BYTES    (PACK_ROWS * 2)
 #define Q8_BLOCK_BYTES (SCALE_BYTES + PACK_ROWS * 32)

@@ -30,6 +30,7 @@
 #define KERNELS_SPEC   1  /* of the formulas below and of model_forward: one more whenever a change alters the bits of a result */
 #define KV_BLOCK       16 /* token positions a KV block */
 #define ATTENTION_TILE 64 /* positions between two rescalings of the online softmax: 4 KV blocks */
+#define KV_AHEAD       2  /* blocks of KV asked for ahead of their use */
 
 typedef struct packed_matrix {
     dtype type; /* F32, F16, BF16, Q8_0 or Q4_0 */
@@ -82,8 +83,9 @@ typedef struct attention_args {
     size_t n_heads;       /* query heads that share this kv head */
     const float *q;       /* [n_heads, head_dim], contiguous, not yet scaled */
     float *out;           /* [n_heads, head_dim], contiguous */
-    const void *const *k; /* per block, the start of this kv head's K: [head_dim][KV_BLOCK] */
-    const void *const *v; /* per block, the start of this kv head's V: [KV_BLOCK][head_dim] */
+    const void *const *k; /* per block, the start of this kv head's K: [head_dim][KV_BLOCK]; then KV_AHEAD addresses of what is likely
+                             attended to next, which are only prefetched and may be anything */
+    const void *const *v; /* the same for V: [KV_BLOCK][head_dim] */
     size_t n_positions;   /* positions attended to: 0 .. n_positions-1, at least 1 */
     float scale;          /* 1/sqrt(head_dim) */
 } attention_args;

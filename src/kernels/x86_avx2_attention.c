@@ -25,6 +25,7 @@ ALWAYS_INLINE void score_blocks(float s[][ATTENTION_TILE], const attention_args 
     for (size_t d = 0; d < a->head_dim; d++) {
         __m256 value[MAX_HEADS];
         UNROLL for (size_t h = 0; h < n_heads; h++) value[h] = _mm256_broadcast_ss(q + h * a->head_dim + d);
+        UNROLL for (size_t j = 0; j < n_blocks; j++) prefetch_kv(k, p / KV_BLOCK + j, d * KV_BLOCK * element_bytes(type));
         UNROLL for (size_t j = 0; j < 2 * n_blocks; j++) {
             __m256 column = load_kv(type, k[p / KV_BLOCK + j / 2], d * KV_BLOCK + j % 2 * 8);
             UNROLL for (size_t h = 0; h < n_heads; h++) sum[h][j] = _mm256_fmadd_ps(value[h], column, sum[h][j]);
@@ -65,6 +66,9 @@ ALWAYS_INLINE void add_values(const attention_args *a, float *out, const void *c
         size_t row = p % KV_BLOCK * a->head_dim + d;
         __m256 weight[MAX_HEADS];
         UNROLL for (size_t h = 0; h < n_heads; h++) weight[h] = _mm256_broadcast_ss(&w[h][p]);
+        UNROLL for (size_t j = 0; j < n_vectors; j += LINE_BYTES / (8 * element_bytes(type))) {
+            prefetch_kv(v, p / KV_BLOCK, (row + 8 * j) * element_bytes(type));
+        }
         UNROLL for (size_t j = 0; j < n_vectors; j++) {
             __m256 values = load_kv(type, v[p / KV_BLOCK], row + 8 * j);
             UNROLL for (size_t h = 0; h < n_heads; h++) sum[h][j] = _mm256_fmadd_ps(weight[h], values, sum[h][j]);

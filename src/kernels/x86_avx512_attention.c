@@ -21,6 +21,7 @@ ALWAYS_INLINE void score_blocks(float s[][ATTENTION_TILE], const attention_args 
         __m512 value[MAX_HEADS];
         UNROLL for (size_t h = 0; h < n_heads; h++) value[h] = _mm512_set1_ps(q[h * a->head_dim + d]);
         UNROLL for (size_t j = 0; j < n_blocks; j++) {
+            prefetch_kv(k, p / KV_BLOCK + j, d * KV_BLOCK * element_bytes(type));
             __m512 column = load_kv(type, k[p / KV_BLOCK + j], d * KV_BLOCK, 0xffff);
             UNROLL for (size_t h = 0; h < n_heads; h++) sum[h][j] = _mm512_fmadd_ps(value[h], column, sum[h][j]);
         }
@@ -66,6 +67,9 @@ ALWAYS_INLINE void add_values(const attention_args *a, float *out, const void *c
         size_t row = p % KV_BLOCK * a->head_dim + d;
         __m512 weight[MAX_HEADS];
         UNROLL for (size_t h = 0; h < n_heads; h++) weight[h] = _mm512_set1_ps(w[h][p]);
+        UNROLL for (size_t j = 0; j < n_vectors; j += LINE_BYTES / (16 * element_bytes(type))) {
+            prefetch_kv(v, p / KV_BLOCK, (row + 16 * j) * element_bytes(type));
+        }
         UNROLL for (size_t j = 0; j < n_vectors; j++) {
             __m512 values = load_kv(type, v[p / KV_BLOCK], row + 16 * j, lanes);
             UNROLL for (size_t h = 0; h < n_heads; h++) sum[h][j] = _mm512_fmadd_ps(weight[h], values, sum[h][j]);

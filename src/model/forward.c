@@ -147,14 +147,16 @@ static void attend(void *ctx, size_t begin, size_t end, int thread) {
     const batch *b = ctx;
     model *m = b->m;
     size_t dim = m->desc.head_dim, n_kv = m->desc.n_kv_heads, shared = m->desc.n_heads / n_kv;
-    const void **k = m->scratch.k_blocks + (size_t)thread * m->max_blocks, **v = m->scratch.v_blocks + (size_t)thread * m->max_blocks;
+    const void **k = m->scratch.k_blocks + (size_t)thread * (m->max_blocks + KV_AHEAD),
+               **v = m->scratch.v_blocks + (size_t)thread * (m->max_blocks + KV_AHEAD);
     for (size_t item = begin; item < end; item++) {
         size_t row = item / n_kv, kv_head = item % n_kv;
         size_t n_positions = b->position[row] + 1, n_blocks = (n_positions + KV_BLOCK - 1) / KV_BLOCK;
-        for (size_t i = 0; i < n_blocks; i++) {
-            void *block = b->span_of[row]->blocks[i];
-            k[i] = kv_at(m, block, b->layer, kv_head, false);
-            v[i] = kv_at(m, block, b->layer, kv_head, true);
+        for (size_t i = 0; i < n_blocks + KV_AHEAD; i++) {
+            bool is_next = i >= n_blocks; /* the kernel asks for those of the next item early */
+            void *block = b->span_of[row]->blocks[is_next ? (i - n_blocks) % n_blocks : i];
+            k[i] = kv_at(m, block, b->layer, (kv_head + is_next) % n_kv, false);
+            v[i] = kv_at(m, block, b->layer, (kv_head + is_next) % n_kv, true);
         }
         size_t at = row * m->q_stride + kv_head * shared * dim;
         m->kernels->attention(&(attention_args){.kv_type = m->kv_type,

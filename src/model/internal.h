@@ -21,7 +21,7 @@ typedef struct step_scratch {
     float *gate, *up;                  /* [intermediate]; gate becomes the input of Wdown */
     float *cos, *sin;                  /* [head_dim / 2] */
     quant_rows quant;                  /* the input of the matrices at hand, as int8 */
-    const void **k_blocks, **v_blocks; /* [n_threads, max_blocks] */
+    const void **k_blocks, **v_blocks; /* [n_threads, max_blocks + KV_AHEAD] */
 } step_scratch;
 
 struct model {

@@ -157,7 +157,7 @@ static qaio_status scratch_init(model *m, qaio_error *err) {
     size_t widest = m->hidden_stride;
     if (m->q_stride > widest) widest = m->q_stride;
     if (m->ffn_stride > widest) widest = m->ffn_stride;
-    size_t pointers = (size_t)pool_threads(m->pool) * m->max_blocks;
+    size_t pointers = (size_t)pool_threads(m->pool) * (m->max_blocks + KV_AHEAD);
     s->x = scratch_rows(m->hidden_stride);
     s->norm = scratch_rows(m->hidden_stride);
     s->q = scratch_rows(m->q_stride);

@@ -138,7 +138,7 @@ static void bench_attention(job *j, dtype type, size_t n_heads, double peak) {
     enum { HEAD_DIM = 128, BLOCKS = 64, ROWS = 64 };
     size_t block_bytes = HEAD_DIM * KV_BLOCK * (type == DTYPE_F32 ? 4 : 2);
     uint8_t *data = mem_aligned(2 * BLOCKS * block_bytes);
-    const void *keys[BLOCKS], *values[BLOCKS];
+    const void *keys[BLOCKS + KV_AHEAD] = {0}, *values[BLOCKS + KV_AHEAD] = {0};
     float *q = mem_aligned(n_heads * HEAD_DIM * sizeof *q), *out = mem_aligned(ROWS * n_heads * HEAD_DIM * sizeof *out);
     random_floats(q, n_heads * HEAD_DIM, ORDINARY);
     for (size_t b = 0; b < BLOCKS; b++) {
