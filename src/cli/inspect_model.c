@@ -105,8 +105,8 @@ qaio_status inspect_logits(inspect *x, const json_t *request, qaio_error *err) {
 
 static qaio_status score_some(inspect *x, const token_list *prompt, const id_list *continuations, size_t n, double *logprobs,
                               qaio_error *err) {
-    job_params params = {
-        .kind = JOB_SCORE, .prompt = prompt->ids, .n_prompt = prompt->n, .continuations = continuations, .n_continuations = n};
+    score_group group = {.continuations = continuations, .n_continuations = n};
+    job_params params = {.kind = JOB_SCORE, .prompt = prompt->ids, .n_prompt = prompt->n, .groups = &group, .n_groups = 1};
     engine_job *job;
     job_result result;
     qaio_status status = engine_submit(x->engine, &params, &job, err);

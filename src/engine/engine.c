@@ -115,7 +115,7 @@ static void *engine_thread(void *arg) {
 
 static void clear_kv(engine *e, engine_job *job) {
     kv_clear(&e->kv, &job->kv);
-    for (size_t i = 0; i < job->n_branches; i++) kv_clear(&e->kv, &job->branches[i].kv);
+    score_tree_clear(&job->scores, &e->kv);
 }
 
 void job_end(engine_job *job, qaio_status status, finish_reason finish, const qaio_error *err) {
@@ -216,8 +216,7 @@ static void job_free(engine_job *job) {
     if (!job) return;
     sampler_free(job->sampler);
     mem_free(job->ids);
-    mem_free(job->branches);
-    mem_free(job->branch_ids);
+    score_tree_deinit(&job->scores);
     mem_free(job->events);
     pthread_cond_destroy(&job->changed);
     mem_free(job);
@@ -230,6 +229,43 @@ static qaio_status check_ids(const int32_t *ids, size_t n, size_t vocab, qaio_er
     return QAIO_OK;
 }
 
+static qaio_status check_generation(const job_params *p, qaio_error *err) {
+    if (p->max_new == 0) return error_set(err, QAIO_ERR_ARGUMENT, "at least one new token must be asked for");
+    if (p->n_top > ENGINE_MAX_TOP) return error_set(err, QAIO_ERR_ARGUMENT, "at most %d alternatives a token", ENGINE_MAX_TOP);
+    if (p->n_stop_tokens > MODEL_MAX_STOP_TOKENS) return error_set(err, QAIO_ERR_ARGUMENT, "at most %d stop tokens", MODEL_MAX_STOP_TOKENS);
+    return sampling_check(&p->sampling, err);
+}
+
+/* room: positions that the context leaves after the prompt. */
+static qaio_status check_group(const score_group *g, size_t n_prompt, size_t room, size_t vocab, qaio_error *err) {
+    qaio_status status = check_ids(g->opening.ids, g->opening.n, vocab, err);
+    for (size_t i = 0; i < g->n_continuations && !status; i++) {
+        const id_list *c = &g->continuations[i];
+        if (c->n == 0) return error_set(err, QAIO_ERR_ARGUMENT, "continuation %zu is empty", i);
+        /* The last token is only read, never computed. */
+        if (g->opening.n > room || c->n - 1 > room - g->opening.n)
+            return error_set(err, QAIO_ERR_LIMIT, "prompt and continuation have %zu tokens, but the context holds %zu",
+                             n_prompt + g->opening.n + c->n, n_prompt + room);
+        status = check_ids(c->ids, c->n, vocab, err);
+    }
+    return status;
+}
+
+static qaio_status check_groups(const job_params *p, size_t room, size_t vocab, qaio_error *err) {
+    size_t total = 0;
+    qaio_status status = QAIO_OK;
+    if (p->n_groups > ENGINE_MAX_GROUPS)
+        return error_set(err, QAIO_ERR_LIMIT, "%zu groups of continuations, at most %d", p->n_groups, ENGINE_MAX_GROUPS);
+    for (size_t i = 0; i < p->n_groups && !status; i++) {
+        if (p->groups[i].n_continuations > ENGINE_MAX_LABELS - total)
+            return error_set(err, QAIO_ERR_LIMIT, "%zu continuations, at most %d", total + p->groups[i].n_continuations, ENGINE_MAX_LABELS);
+        total += p->groups[i].n_continuations;
+        status = check_group(&p->groups[i], p->n_prompt, room, vocab, err);
+    }
+    if (!status && p->kind == JOB_SCORE && total == 0 && !p->n_pin) status = error_set(err, QAIO_ERR_ARGUMENT, "nothing to score");
+    return status;
+}
+
 static qaio_status check_params(const engine *e, const job_params *p, qaio_error *err) {
     size_t n_ctx = model_context(e->model), vocab = model_description(e->model)->vocab_size;
     if (p->n_prompt == 0) return error_set(err, QAIO_ERR_ARGUMENT, "the prompt is empty");
@@ -237,45 +273,8 @@ static qaio_status check_params(const engine *e, const job_params *p, qaio_error
         return error_set(err, QAIO_ERR_LIMIT, "the text has %zu tokens with its prompt, but the context holds %zu", p->n_prompt, n_ctx);
     if (p->n_pin > p->n_prompt) return error_set(err, QAIO_ERR_ARGUMENT, "%zu of %zu tokens to pin", p->n_pin, p->n_prompt);
     qaio_status status = check_ids(p->prompt, p->n_prompt, vocab, err);
-    if (status) return status;
-    if (p->kind == JOB_GENERATE) {
-        if (p->max_new == 0) return error_set(err, QAIO_ERR_ARGUMENT, "at least one new token must be asked for");
-        if (p->n_top > ENGINE_MAX_TOP) return error_set(err, QAIO_ERR_ARGUMENT, "at most %d alternatives a token", ENGINE_MAX_TOP);
-        if (p->n_stop_tokens > MODEL_MAX_STOP_TOKENS)
-            return error_set(err, QAIO_ERR_ARGUMENT, "at most %d stop tokens", MODEL_MAX_STOP_TOKENS);
-        return sampling_check(&p->sampling, err);
-    }
-    if (p->n_continuations == 0 && !p->n_pin) return error_set(err, QAIO_ERR_ARGUMENT, "nothing to score");
-    if (p->n_continuations > ENGINE_MAX_LABELS)
-        return error_set(err, QAIO_ERR_LIMIT, "%zu continuations, at most %d", p->n_continuations, ENGINE_MAX_LABELS);
-    for (size_t i = 0; i < p->n_continuations && !status; i++) {
-        const id_list *c = &p->continuations[i];
-        if (c->n == 0) return error_set(err, QAIO_ERR_ARGUMENT, "continuation %zu is empty", i);
-        if (c->n > n_ctx - p->n_prompt + 1)
-            return error_set(err, QAIO_ERR_LIMIT, "prompt and continuation have %zu tokens, but the context holds %zu", p->n_prompt + c->n,
-                             n_ctx);
-        status = check_ids(c->ids, c->n, vocab, err);
-    }
-    return status;
-}
-
-static bool copy_continuations(engine_job *job, const job_params *p) {
-    size_t total = 0;
-    for (size_t i = 0; i < p->n_continuations; i++) total += p->continuations[i].n;
-    job->branches = mem_array(p->n_continuations, sizeof *job->branches);
-    job->branch_ids = mem_array(total, sizeof *job->branch_ids);
-    if (!job->branches || !job->branch_ids) return false;
-    int32_t *ids = job->branch_ids;
-    for (size_t i = 0; i < p->n_continuations; i++) {
-        size_t n = p->continuations[i].n;
-        memcpy(ids, p->continuations[i].ids, n * sizeof *ids);
-        job->branches[i] = (score_branch){.ids = ids, .n = n};
-        /* A fork's first write copies the block it shares with the prompt. */
-        if (n > 1) job->n_blocks += blocks_for(n - 1) + 1;
-        ids += n;
-    }
-    job->n_branches = p->n_continuations;
-    return true;
+    if (!status) status = check_groups(p, n_ctx - p->n_prompt, vocab, err);
+    return !status && p->kind == JOB_GENERATE ? check_generation(p, err) : status;
 }
 
 static qaio_status prepare_generation(engine_job *job, const job_params *p, size_t vocab, qaio_error *err) {
@@ -298,17 +297,18 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
     job->engine = e;
     job->kind = p->kind;
     job->n_pin = p->n_pin;
-    job->is_relative = p->is_relative;
     job->n_prompt = job->n_ids = p->n_prompt;
     size_t left = model_context(e->model) - p->n_prompt;
     if (p->kind == JOB_GENERATE) job->max_new = p->max_new < left ? p->max_new : left;
     job->n_blocks = blocks_for(p->n_prompt + job->max_new) + 1;
     job->ids = mem_array(p->n_prompt + job->max_new, sizeof *job->ids);
-    if (!job->ids || (p->kind == JOB_SCORE && !copy_continuations(job, p)))
-        status = error_memory(err);
-    else
+    if (job->ids)
         memcpy(job->ids, p->prompt, p->n_prompt * sizeof *job->ids);
     if (!status && p->kind == JOB_GENERATE) status = prepare_generation(job, p, model_description(e->model)->vocab_size, err);
+    else
+        status = error_memory(err);
+    if (!status) status = score_tree_init(&job->scores, p->groups, p->n_groups, p->n_prompt, err);
+    job->n_blocks += job->scores.n_blocks;
     if (status) {
         job_free(job);
         return status;
@@ -389,15 +389,44 @@ void engine_cancel(engine_job *job) {
     pthread_mutex_unlock(&job->engine->lock);
 }
 
-qaio_status engine_finish(engine_job *job, double *logprobs, job_result *out, qaio_error *err) {
+/* Under the lock. */
+static bool has_come(const engine_job *job) { return job->is_scored || job->is_done; }
+
+bool engine_wait(engine_job *job, int timeout_ms) {
+    engine *e = job->engine;
+    struct timespec deadline = deadline_after(timeout_ms < 0 ? 0 : timeout_ms);
+    int waited = 0;
+    pthread_mutex_lock(&e->lock);
+    while (!has_come(job) && waited == 0) {
+        if (timeout_ms < 0)
+            pthread_cond_wait(&job->changed, &e->lock);
+        else
+            waited = pthread_cond_timedwait(&job->changed, &e->lock, &deadline);
+    }
+    bool is_over = has_come(job);
+    pthread_mutex_unlock(&e->lock);
+    return is_over;
+}
+
+qaio_status engine_scores(engine_job *job, double *scores, qaio_error *err) {
+    engine_wait(job, -1);
+    if (!job->is_scored) {
+        if (!job->status) return error_set(err, QAIO_ERR_CANCELLED, "cancelled");
+        if (err) *err = job->error;
+        return job->status;
+    }
+    for (size_t i = 0; i < job->scores.n_ends; i++) scores[i] = score_of(&job->scores, i);
+    return QAIO_OK;
+}
+
+qaio_status engine_finish(engine_job *job, double *scores, job_result *out, qaio_error *err) {
     engine *e = job->engine;
     pthread_mutex_lock(&e->lock);
     while (!job->is_done) pthread_cond_wait(&job->changed, &e->lock);
     pthread_mutex_unlock(&e->lock);
     qaio_status status = job->status;
     if (status && err) *err = job->error;
-    if (!status && logprobs)
-        for (size_t i = 0; i < job->n_branches; i++) logprobs[i] = job->branches[i].logprob;
+    if (!status && scores) status = engine_scores(job, scores, err);
     if (!status && out)
         *out = (job_result){.n_prompt = job->n_prompt,
                             .n_cached = job->n_cached,

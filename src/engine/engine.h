@@ -9,9 +9,10 @@
 #include "engine/sampler.h"
 #include "model/model.h"
 
-#define ENGINE_MAX_ACTIVE  64  /* jobs computed at the same time */
-#define ENGINE_MAX_QUEUED  256 /* jobs waiting; one more is QAIO_ERR_BUSY */
-#define ENGINE_MAX_LABELS  256 /* continuations of one score job */
+#define ENGINE_MAX_ACTIVE  64   /* jobs computed at the same time */
+#define ENGINE_MAX_QUEUED  256  /* jobs waiting; one more is QAIO_ERR_BUSY */
+#define ENGINE_MAX_LABELS  1024 /* continuations of one job, in all its groups */
+#define ENGINE_MAX_GROUPS  256  /* of one job */
 #define ENGINE_MAX_HOLD_MS 20
 #define ENGINE_MAX_TOP     20 /* alternatives reported with a token */
 
@@ -46,16 +47,26 @@ typedef struct id_list {
 } id_list;
 
 typedef enum job_kind { JOB_SCORE, JOB_GENERATE } job_kind;
+/* What is scored after the prompt and an opening: log P(continuation | prompt, opening), natural logarithm, summed over its tokens.  Groups
+ * never see each other. */
+typedef struct score_group {
+    id_list opening;              /* not scored; may be empty */
+    const id_list *continuations; /* each at least one token */
+    size_t n_continuations;
+    bool is_relative; /* leave out the constant that all continuations of the group share: where they part, only their own rows of the head
+                         are computed */
+} score_group;
+
 
 typedef struct job_params {
     job_kind kind;
     const int32_t *prompt; /* at least one token; copied */
     size_t n_prompt;
     size_t n_pin; /* keep the KV of the first n_pin tokens in the cache for good: what all prompts of a task begin with */
-    /* JOB_SCORE: log P(continuation | prompt), natural logarithm, summed over its tokens. */
-    const id_list *continuations; /* each at least one token; copied */
-    size_t n_continuations;
-    bool is_relative; /* leave out the constant that all share: only the label rows of the head are computed at the prompt's end */
+    /* All that is scored, in forks of the prompt and, where rows are left, in the step that ends it; copied.  A JOB_GENERATE may have
+     * groups too: their scores come before its first token when they fit into its step. */
+    const score_group *groups;
+    size_t n_groups;
     /* JOB_GENERATE */
     sampling sampling;
     size_t max_new;             /* tokens; cut to what the context leaves */
@@ -87,6 +98,11 @@ job_next engine_next(engine_job *job, token_event *out, int timeout_ms);
 
 /* The work stops at the next step; engine_finish still has to be called. */
 void engine_cancel(engine_job *job);
+/* Waits until the scores are there, or the job has ended without them, at most timeout_ms (negative: for ever); false: not yet. */
+bool engine_wait(engine_job *job, int timeout_ms);
+/* Waits for the scores and copies them: scores[sum of n_continuations], by group.  QAIO_ERR_CANCELLED, or what made the job fail. */
+qaio_status engine_scores(engine_job *job, double *scores, qaio_error *err);
+
 
 typedef enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED } finish_reason;
 
@@ -96,7 +112,7 @@ typedef struct job_result {
     double queued_ms, first_ms, total_ms; /* since engine_submit: first step, first token or scores, end */
 } job_result;
 
-/* Waits for the end, copies the scores (logprobs[n_continuations], may be NULL for JOB_GENERATE) and frees the job, also on failure. */
-qaio_status engine_finish(engine_job *job, double *logprobs, job_result *out, qaio_error *err);
+/* Waits for the end, copies the scores of a JOB_SCORE (as engine_scores does; NULL: not wanted) and frees the job, also on failure. */
+qaio_status engine_finish(engine_job *job, double *scores, job_result *out, qaio_error *err);
 
 #endif

@@ -7,33 +7,21 @@
 #include "engine/cache.h"
 #include "engine/engine.h"
 #include "engine/prefix_store.h"
+#include "engine/score_tree.h"
 
 #define LOGIT_ROWS 16 /* rows of full logits at a time */
-
-/* One continuation of a score job.  Its first token is read at the prompt's end; the others need rows of their own, in a fork. */
-typedef struct score_branch {
-    int32_t *ids; /* into the job's branch_ids */
-    size_t n;
-    size_t n_computed; /* rows done, of n - 1 */
-    kv_sequence kv;
-    double logprob;
-} score_branch;
 
 struct engine_job {
     engine *engine;
     engine_job *next; /* in the queue */
     job_kind kind;
-    bool is_relative;
     size_t n_pin;
     int32_t *ids; /* prompt, then what was generated; [n_prompt + max_new] */
     size_t n_prompt, n_ids;
     size_t n_cached;
     kv_sequence kv;  /* kv.n_positions tokens of ids are computed */
     size_t n_blocks; /* KV blocks this job may come to need */
-    /* score */
-    score_branch *branches;
-    size_t n_branches;
-    int32_t *branch_ids;
+    score_tree scores;
     /* generate */
     sampler *sampler;
     size_t max_new;
@@ -43,7 +31,7 @@ struct engine_job {
     /* shared with the caller, under engine->lock */
     token_event *events; /* [max_new] */
     size_t n_events, n_taken;
-    bool is_cancelled, is_done;
+    bool is_cancelled, is_scored, is_done;
     finish_reason finish;
     qaio_status status;
     qaio_error error;
@@ -54,8 +42,7 @@ struct engine_job {
 /* A row of a step whose full logits are wanted. */
 typedef struct logit_row {
     engine_job *job;
-    score_branch *branch; /* NULL: the end of the job's own sequence */
-    size_t branch_token;  /* the row predicts branch->ids[branch_token] */
+    uint32_t node; /* of the job's scores: its children are filled in; SCORE_NONE: the next token is drawn */
     const float *hidden;
 } logit_row;
 
@@ -90,9 +77,11 @@ void engine_step(engine *e);
 /* The job leaves the engine: its KV goes to the cache or back to the pool, its caller is told.  err: why, where status is not QAIO_OK. */
 void job_end(engine_job *job, qaio_status status, finish_reason finish, const qaio_error *err);
 
-/* output.c: the step's rows become tokens and scores.  Generating jobs may end here. */
+/* output.c: the step's rows become tokens and scores; those that score come first.  Generating jobs may end here. */
 void output_rows(engine *e, const logit_row *rows, size_t n);
-/* First tokens of all continuations, from the last hidden state of the prompt, without the constant that all share. */
-void output_relative(engine *e, engine_job *job, const float *hidden);
+/* Fills in the children of a node that are all relative, from the hidden state of its row. */
+void output_relative(engine_job *job, uint32_t node, const float *hidden);
+/* Tells the caller when the last score has come. */
+void output_scores(engine_job *job);
 
 #endif

@@ -53,15 +53,24 @@ static void generate(engine_job *job, float *logits) {
     if (job->n_ids - job->n_prompt == job->max_new) job_end(job, QAIO_OK, FINISH_LENGTH, NULL);
 }
 
-static void score(const logit_row *row, const float *logits) {
-    engine *e = row->job->engine;
-    double log_sum = e->kernels->log_sum_exp(logits, model_description(e->model)->vocab_size);
-    if (row->branch) {
-        row->branch->logprob += (double)logits[row->branch->ids[row->branch_token]] - log_sum;
-        return;
-    }
-    for (size_t i = 0; i < row->job->n_branches; i++)
-        row->job->branches[i].logprob += (double)logits[row->job->branches[i].ids[0]] - log_sum;
+static void score(engine_job *job, uint32_t node, const float *logits) {
+    engine *e = job->engine;
+    int32_t tokens[ENGINE_MAX_LABELS];
+    float chosen[ENGINE_MAX_LABELS];
+    size_t n = score_tokens(&job->scores, node, tokens);
+    for (size_t i = 0; i < n; i++) chosen[i] = logits[tokens[i]];
+    score_fill(&job->scores, node, chosen, e->kernels->log_sum_exp(logits, model_description(e->model)->vocab_size));
+    output_scores(job);
+}
+
+void output_scores(engine_job *job) {
+    engine *e = job->engine;
+    if (job->scores.n_points) return;
+    pthread_mutex_lock(&e->lock);
+    job->is_scored = true;
+    if (job->first_ms == 0) job->first_ms = clock_ms();
+    pthread_cond_signal(&job->changed);
+    pthread_mutex_unlock(&e->lock);
 }
 
 void output_rows(engine *e, const logit_row *rows, size_t n) {
@@ -72,18 +81,19 @@ void output_rows(engine *e, const logit_row *rows, size_t n) {
         model_logits(e->model, e->gathered, count, e->logits);
         for (size_t i = 0; i < count; i++) {
             const logit_row *row = &rows[first + i];
-            if (row->job->kind == JOB_GENERATE)
+            if (row->node == SCORE_NONE)
                 generate(row->job, e->logits + i * vocab);
             else
-                score(row, e->logits + i * vocab);
+                score(row->job, row->node, e->logits + i * vocab);
         }
     }
 }
 
-void output_relative(engine *e, engine_job *job, const float *hidden) {
+void output_relative(engine_job *job, uint32_t node, const float *hidden) {
     int32_t tokens[ENGINE_MAX_LABELS];
     float logits[ENGINE_MAX_LABELS];
-    for (size_t i = 0; i < job->n_branches; i++) tokens[i] = job->branches[i].ids[0];
-    model_logits_of(e->model, hidden, 1, tokens, job->n_branches, logits);
-    for (size_t i = 0; i < job->n_branches; i++) job->branches[i].logprob += (double)logits[i];
+    size_t n = score_tokens(&job->scores, node, tokens);
+    model_logits_of(job->engine->model, hidden, 1, tokens, n, logits);
+    score_fill(&job->scores, node, logits, 0);
+    output_scores(job);
 }

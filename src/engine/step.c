@@ -1,21 +1,28 @@
-/* One step: rows of all active jobs -> one forward pass -> tokens and scores.
+/* One step: rows of all active jobs -> one forward pass -> scores and tokens.
  *
  *   a job's life   prompt not computed:  pieces of it, label reads before replies, oldest first, as many rows as are left
+ *                  then, at once:        the runs of its scores, in the prompt's last step already where rows are left
  *                  generating:           one row, the token drawn last
- *                  scoring:              the continuations' rows (all but each last token), after the prompt
  *
  * Rows that decode come first, so that a long prompt slows running replies by one piece at a time. */
 #include "base/clock.h"
 #include "engine/internal.h"
 
-#define PREFILL_ROWS_BESIDE_DECODE 64 /* how much of prompts goes into a step that running replies wait for */
+#define PREFILL_ROWS_BESIDE_DECODE 64   /* how much of prompts goes into a step that running replies wait for */
+#define MAX_MIRRORS                1024 /* what needs more waits for the next step */
+
+/* Where a span comes from. */
+typedef struct span_owner {
+    engine_job *job;
+    uint32_t run; /* of its scores; SCORE_NONE: the job's own sequence */
+} span_owner;
 
 typedef struct step {
     engine *e;
     model_span spans[MODEL_MAX_ROWS];
-    engine_job *owners[MODEL_MAX_ROWS];
-    score_branch *branches[MODEL_MAX_ROWS]; /* NULL: the job's own sequence */
-    size_t n_spans, n_rows;
+    span_owner owners[MODEL_MAX_ROWS];
+    model_mirror mirrors[MAX_MIRRORS];
+    size_t n_spans, n_rows, n_mirrors;
 } step;
 
 static qaio_status reserve(engine *e, kv_sequence *s, size_t n, qaio_error *err) {
@@ -25,34 +32,84 @@ static qaio_status reserve(engine *e, kv_sequence *s, size_t n, qaio_error *err)
 }
 
 /* Adds n rows of a sequence; hidden states of the last n_outputs are wanted. */
-static qaio_status add_span(step *st, engine_job *job, score_branch *branch, const int32_t *tokens, size_t n, size_t n_outputs,
+static qaio_status add_span(step *st, span_owner owner, kv_sequence *kv, const int32_t *tokens, size_t n, size_t n_outputs,
                             qaio_error *err) {
-    kv_sequence *kv = branch ? &branch->kv : &job->kv;
     qaio_status status = reserve(st->e, kv, n, err);
     if (status) return status;
     size_t i = st->n_spans++;
-    st->spans[i] = (model_span){tokens, n, kv->n_positions, kv->data, n_outputs};
-    st->owners[i] = job;
-    st->branches[i] = branch;
+    st->spans[i] = (model_span){tokens, n, kv->n_positions, kv->data, n_outputs, NULL};
+    st->owners[i] = owner;
     st->n_rows += n;
     return QAIO_OK;
 }
 
 static bool is_prompt_computed(const engine_job *job) { return job->kv.n_positions >= job->n_prompt; }
 
-/* Branches fork the prompt when it is whole; a branch of one token needs no rows of its own. */
-static qaio_status add_branches(step *st, engine_job *job, qaio_error *err) {
+/* ---- the runs of a job's scores ---- */
+
+/* The span of this step that holds a run, or the prompt's end, of a job whose spans begin at first; NULL: none. */
+static model_span *span_of(step *st, size_t first, uint32_t run) {
+    for (size_t i = first; i < st->n_spans; i++)
+        if (st->owners[i].run == run) return &st->spans[i];
+    return NULL;
+}
+
+/* Whether a run's rows, or all of the prompt, are computed before this step or in it. */
+static bool is_there(step *st, const engine_job *job, size_t first, uint32_t run) {
+    if (run == SCORE_NONE ? is_prompt_computed(job) : score_run_is_computed(&job->scores, run)) return true;
+    const model_span *span = span_of(st, first, run);
+    size_t end = run == SCORE_NONE ? job->n_prompt : job->scores.runs[run].position + job->scores.runs[run].n;
+    return span && span->position + span->n_tokens == end;
+}
+
+/* The run's first block is a copy where it begins within one: what this step computes of that block above it goes into the copy too. */
+static void add_mirrors(step *st, const engine_job *job, size_t first, const score_run *run) {
+    size_t block = run->position / KV_BLOCK, begin = block * KV_BLOCK;
+    uint32_t above = run->parent;
+    for (size_t end = run->position; end > begin;) { /* where `above` ends */
+        model_span *span = span_of(st, first, above);
+        if (!span) return;
+        st->mirrors[st->n_mirrors] = (model_mirror){run->kv.data[block], span->mirrors};
+        span->mirrors = &st->mirrors[st->n_mirrors++];
+        end = span->position;
+        if (above == SCORE_NONE || end > job->scores.runs[above].position) return; /* the rest was computed before */
+        above = job->scores.runs[above].parent;
+    }
+}
+
+static qaio_status fork_run(engine_job *job, score_run *run, qaio_error *err) {
+    const kv_sequence *source = run->parent == SCORE_NONE ? &job->kv : &job->scores.runs[run->parent].kv;
+    qaio_status status = kv_fork(&run->kv, source, run->position, err);
+    if (!status) job->scores.n_held += run->n_blocks;
+    return status;
+}
+
+static bool may_start(step *st, const engine_job *job, size_t first, const score_run *run) {
+    return job->scores.n_held + run->n_blocks <= job->scores.n_blocks && st->n_mirrors + KV_BLOCK <= MAX_MIRRORS &&
+           is_there(st, job, first, run->parent);
+}
+
+/* Adds the runs that can be computed now, in their order; the job's spans of this step begin at first. */
+static qaio_status add_runs(step *st, engine_job *job, size_t first, qaio_error *err) {
+    score_tree *t = &job->scores;
     qaio_status status = QAIO_OK;
-    for (size_t i = 0; i < job->n_branches && !status && st->n_rows < MODEL_MAX_ROWS; i++) {
-        score_branch *b = &job->branches[i];
-        size_t n = b->n - 1 - b->n_computed, left = MODEL_MAX_ROWS - st->n_rows;
+    for (size_t i = 0; i < t->n_runs && !status && st->n_rows < MODEL_MAX_ROWS; i++) {
+        score_run *run = &t->runs[i];
+        size_t done = run->n_computed, n = run->n - done, left = MODEL_MAX_ROWS - st->n_rows;
         if (n == 0) continue;
         if (n > left) n = left;
-        if (b->n_computed == 0 && b->kv.n_positions == 0) status = kv_fork(&b->kv, &job->kv, job->n_prompt, err);
-        if (!status) status = add_span(st, job, b, b->ids + b->n_computed, n, n, err);
+        if (done == 0 && !may_start(st, job, first, run)) break;
+        if (done == 0) status = fork_run(job, run, err);
+        size_t quiet = run->first_output > done ? run->first_output - done : 0; /* rows that nothing is read from */
+        if (!status)
+            status =
+                add_span(st, (span_owner){job, (uint32_t)i}, &run->kv, t->row_tokens + run->row + done, n, quiet < n ? n - quiet : 0, err);
+        if (!status && done == 0) add_mirrors(st, job, first, run);
     }
     return status;
 }
+
+/* ---- rows ---- */
 
 static qaio_status add_prompt(step *st, engine_job *job, size_t *room, qaio_error *err) {
     size_t done = job->kv.n_positions, n = job->n_prompt - done, left = MODEL_MAX_ROWS - st->n_rows;
@@ -60,38 +117,45 @@ static qaio_status add_prompt(step *st, engine_job *job, size_t *room, qaio_erro
     bool is_last = n <= left;
     if (!is_last) n = left;
     *room -= n;
-    return add_span(st, job, NULL, job->ids + done, n, is_last && (job->kind == JOB_GENERATE || job->n_branches), err);
+    return add_span(st, (span_owner){job, SCORE_NONE}, &job->kv, job->ids + done, n,
+                    is_last && (job->kind == JOB_GENERATE || job->scores.n_points), err);
+}
+
+/* The rows of a job; *room is what prompts may take. */
+static qaio_status add_job(step *st, engine_job *job, size_t *room, qaio_error *err) {
+    size_t first = st->n_spans;
+    qaio_status status = QAIO_OK;
+    if (!is_prompt_computed(job))
+        status = add_prompt(st, job, room, err);
+    else if (job->kind == JOB_GENERATE)
+        status = add_span(st, (span_owner){job, SCORE_NONE}, &job->kv, job->ids + job->kv.n_positions, 1, 1, err);
+    return status ? status : add_runs(st, job, first, err);
+}
+
+/* Adds its rows; false: it could not go on and has ended. */
+static bool gather_job(step *st, engine_job *job, size_t *room) {
+    qaio_error err;
+    size_t n_spans = st->n_spans, n_rows = st->n_rows, n_mirrors = st->n_mirrors;
+    qaio_status status = add_job(st, job, room, &err);
+    if (!status) return true;
+    st->n_spans = n_spans; /* its sequences are about to go */
+    st->n_rows = n_rows;
+    st->n_mirrors = n_mirrors;
+    job_end(job, status, FINISH_CANCELLED, &err);
+    return false;
 }
 
 static void gather_running(step *st) {
-    for (size_t i = st->e->n_active; i-- > 0;) { /* backwards: job_end moves the last job into the gap */
-        engine_job *job = st->e->active[i];
-        qaio_error err;
-        qaio_status status;
-        if (!is_prompt_computed(job)) continue;
-        size_t n_spans = st->n_spans, n_rows = st->n_rows;
-        if (job->kind == JOB_SCORE)
-            status = add_branches(st, job, &err);
-        else
-            status = add_span(st, job, NULL, job->ids + job->kv.n_positions, 1, 1, &err);
-        if (!status) continue;
-        st->n_spans = n_spans; /* its sequences are about to go */
-        st->n_rows = n_rows;
-        job_end(job, status, FINISH_CANCELLED, &err);
-    }
+    for (size_t i = st->e->n_active; i-- > 0;) /* backwards: job_end moves the last job into the gap */
+        if (is_prompt_computed(st->e->active[i])) gather_job(st, st->e->active[i], NULL);
 }
 
 static void gather_prompts(step *st, job_kind kind, size_t *room) {
     engine *e = st->e;
     for (size_t i = 0; i < e->n_active && *room && st->n_rows < MODEL_MAX_ROWS;) {
         engine_job *job = e->active[i];
-        qaio_error err;
-        qaio_status status = QAIO_OK;
-        if (job->kind == kind && !is_prompt_computed(job)) status = add_prompt(st, job, room, &err);
-        if (status)
-            job_end(job, status, FINISH_CANCELLED, &err);
-        else
-            i++;
+        bool is_next = job->kind == kind && !is_prompt_computed(job);
+        if (!is_next || gather_job(st, job, room)) i++;
     }
 }
 
@@ -108,36 +172,56 @@ static void end_cancelled(engine *e) {
     }
 }
 
-/* Counts the rows as computed and collects those whose logits are wanted. */
-static size_t collect(step *st, logit_row *rows) {
-    const float *hidden = st->e->hidden;
-    size_t stride = model_hidden_stride(st->e->model), n = 0;
-    for (size_t i = 0; i < st->n_spans; i++) {
-        engine_job *job = st->owners[i];
-        score_branch *b = st->branches[i];
-        (b ? &b->kv : &job->kv)->n_positions += st->spans[i].n_tokens;
-        bool is_relative = !b && job->kind == JOB_SCORE && job->is_relative;
-        for (size_t k = 0; k < st->spans[i].n_outputs; k++, hidden += stride) {
-            if (is_relative)
-                output_relative(st->e, job, hidden);
-            else
-                rows[n++] = (logit_row){job, b, b ? b->n_computed + k + 1 : 0, hidden};
-        }
-        if (b) b->n_computed += st->spans[i].n_tokens;
+/* Counts a span's rows as computed. */
+static void advance(step *st, size_t i) {
+    engine_job *job = st->owners[i].job;
+    size_t n = st->spans[i].n_tokens;
+    if (st->owners[i].run == SCORE_NONE) {
+        job->kv.n_positions += n;
+        return;
     }
-    return n;
+    score_run *run = &job->scores.runs[st->owners[i].run];
+    run->kv.n_positions += n;
+    run->n_computed += n;
 }
 
-static bool is_scored(const engine_job *job) {
-    if (job->kind != JOB_SCORE || !is_prompt_computed(job)) return false;
-    for (size_t i = 0; i < job->n_branches; i++)
-        if (job->branches[i].n_computed < job->branches[i].n - 1) return false;
-    return true;
+/* The k-th of the outputs of span i, as a node of its job's scores. */
+static uint32_t node_of(const step *st, size_t i, size_t k) {
+    const span_owner *owner = &st->owners[i];
+    if (owner->run == SCORE_NONE) return SCORE_ROOT;
+    const score_tree *t = &owner->job->scores;
+    const score_run *run = &t->runs[owner->run];
+    return t->row_nodes[run->row + run->n_computed - st->spans[i].n_outputs + k];
 }
+
+/* Scores are read before tokens are drawn, so that a caller sees them first and because drawing may end a job. */
+static size_t collect(step *st, logit_row *rows) {
+    const float *hidden = st->e->hidden;
+    size_t stride = model_hidden_stride(st->e->model), n = 0, n_draws = 0;
+    logit_row draws[ENGINE_MAX_ACTIVE];
+    for (size_t i = 0; i < st->n_spans; i++) {
+        engine_job *job = st->owners[i].job;
+        bool is_own = st->owners[i].run == SCORE_NONE, is_prompt = is_own && job->kv.n_positions < job->n_prompt;
+        advance(st, i);
+        for (size_t k = 0; k < st->spans[i].n_outputs; k++, hidden += stride) {
+            if (is_own && job->kind == JOB_GENERATE) draws[n_draws++] = (logit_row){job, SCORE_NONE, hidden};
+            if (is_own && (!is_prompt || !job->scores.n_points)) continue;
+            uint32_t node = node_of(st, i, k);
+            score_need need = score_need_of(&job->scores, node);
+            if (need == NEED_LOGITS) output_relative(job, node, hidden);
+            if (need == NEED_ALL) rows[n++] = (logit_row){job, node, hidden};
+        }
+        if (!is_own) score_run_done(&job->scores, &st->e->kv, st->owners[i].run);
+    }
+    for (size_t i = 0; i < n_draws; i++) rows[n + i] = draws[i];
+    return n + n_draws;
+}
+
+static bool is_scored(const engine_job *job) { return job->kind == JOB_SCORE && is_prompt_computed(job) && job->scores.n_points == 0; }
 
 void engine_step(engine *e) {
     step st = {.e = e};
-    logit_row rows[MODEL_MAX_ROWS];
+    logit_row rows[MODEL_MAX_ROWS + ENGINE_MAX_ACTIVE];
     end_cancelled(e);
     gather_running(&st);
     size_t room = st.n_rows ? PREFILL_ROWS_BESIDE_DECODE : MODEL_MAX_ROWS;

@@ -124,21 +124,28 @@ static void rope_heads(const model *m, float *x, size_t n_heads, const float *no
     }
 }
 
-/* q, k = rope(norm(q), norm(k)); k and v into the sequence's blocks. */
+static void store_row(const batch *b, size_t row, void *block) {
+    model *m = b->m;
+    size_t dim = m->desc.head_dim;
+    const float *k = m->scratch.k + row * m->kv_stride, *v = m->scratch.v + row * m->kv_stride;
+    for (size_t h = 0; h < m->desc.n_kv_heads; h++)
+        m->kernels->kv_store(kv_at(m, block, b->layer, h, false), kv_at(m, block, b->layer, h, true), m->kv_type,
+                             b->position[row] % KV_BLOCK, k + h * dim, v + h * dim, dim);
+}
+
+/* q, k = rope(norm(q), norm(k)); k and v into the sequence's blocks and their mirrors. */
 static void rope_and_store_rows(void *ctx, size_t begin, size_t end, int thread) {
     (void)thread;
     const batch *b = ctx;
     model *m = b->m;
-    size_t dim = m->desc.head_dim;
     for (size_t row = begin; row < end; row++) {
-        float *k = m->scratch.k + row * m->kv_stride, *v = m->scratch.v + row * m->kv_stride;
         rope_heads(m, m->scratch.q + row * m->q_stride, m->desc.n_heads, b->w->q_norm, row);
-        rope_heads(m, k, m->desc.n_kv_heads, b->w->k_norm, row);
-        size_t position = b->position[row];
-        void *block = b->span_of[row]->blocks[position / KV_BLOCK];
-        for (size_t h = 0; h < m->desc.n_kv_heads; h++)
-            m->kernels->kv_store(kv_at(m, block, b->layer, h, false), kv_at(m, block, b->layer, h, true), m->kv_type, position % KV_BLOCK,
-                                 k + h * dim, v + h * dim, dim);
+        rope_heads(m, m->scratch.k + row * m->kv_stride, m->desc.n_kv_heads, b->w->k_norm, row);
+        const model_span *span = b->span_of[row];
+        size_t block = b->position[row] / KV_BLOCK, last = (span->position + span->n_tokens - 1) / KV_BLOCK;
+        store_row(b, row, span->blocks[block]);
+        for (const model_mirror *mirror = block == last ? span->mirrors : NULL; mirror; mirror = mirror->next)
+            store_row(b, row, mirror->block);
     }
 }
 

@@ -46,14 +46,25 @@ size_t model_kv_block_bytes(const model *m);
 /* Zeroes a block's positions from n on (n below KV_BLOCK). */
 void model_kv_blank(const model *m, void *block, size_t n);
 
+/* Another sequence's copy of a block. */
+typedef struct model_mirror model_mirror;
+struct model_mirror {
+    void *block;
+    const model_mirror *next;
+};
+
 /* Consecutive rows of one sequence.  blocks[i] holds positions [i*KV_BLOCK, (i+1)*KV_BLOCK); those before `position` are read, the rows'
- * own are written.  Two spans of a batch must not write the same block. */
+ * own are written.  Two spans of a batch must not write the same block.
+ *
+ * A sequence may go on from another one that is computed in the same batch: blocks of the earlier positions are shared, and of a block that
+ * both write it has a copy of its own, which the other span mirrors its rows into. */
 typedef struct model_span {
     const int32_t *tokens; /* [n_tokens], each below vocab_size */
     size_t n_tokens;
-    size_t position;     /* of the first row */
-    void *const *blocks; /* [ceil((position + n_tokens) / KV_BLOCK)] */
-    size_t n_outputs;    /* hidden states wanted of the last n_outputs rows */
+    size_t position;             /* of the first row */
+    void *const *blocks;         /* [ceil((position + n_tokens) / KV_BLOCK)] */
+    size_t n_outputs;            /* hidden states wanted of the last n_outputs rows */
+    const model_mirror *mirrors; /* copies of the block that the last row is in; NULL: none */
 } model_span;
 
 /* Called after the embeddings (layer 0) and after each layer (1 ..) with the residual stream [n_rows, stride]. Tests only. */

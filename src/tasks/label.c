@@ -52,13 +52,13 @@ qaio_status label_start(label_read **out, resident *r, const task *t, const char
     if (!status) {
         for (size_t i = 0; i < t->n_labels; i++) read->lengths[i] = ids[i].n;
         /* A mean divides by the label's length: only there does the constant that all labels share matter. */
+        score_group group = {.continuations = ids, .n_continuations = t->n_labels, .is_relative = t->score != SCORE_MEAN};
         job_params params = {.kind = JOB_SCORE,
                              .prompt = prompt.ids,
                              .n_prompt = prompt.n,
                              .n_pin = task_prefix(r, t, &prompt),
-                             .continuations = ids,
-                             .n_continuations = t->n_labels,
-                             .is_relative = t->score != SCORE_MEAN};
+                             .groups = &group,
+                             .n_groups = 1};
         status = engine_submit(r->engine, &params, &read->job, err);
     }
     token_list_deinit(&prompt);

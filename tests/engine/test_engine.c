@@ -74,8 +74,8 @@ static void greedy_continuations_are_those_of_transformers(void **state) {
 }
 
 static void score(engine *e, const int32_t *ids, size_t n, const id_list *labels, size_t n_labels, bool is_relative, double *logprobs) {
-    job_params params = {
-        .kind = JOB_SCORE, .prompt = ids, .n_prompt = n, .continuations = labels, .n_continuations = n_labels, .is_relative = is_relative};
+    score_group group = {.continuations = labels, .n_continuations = n_labels, .is_relative = is_relative};
+    job_params params = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = n, .groups = &group, .n_groups = 1};
     engine_job *job;
     qaio_error err;
     if (engine_submit(e, &params, &job, &err)) fail_msg("%s", err.message);
@@ -251,7 +251,8 @@ static void a_pinned_prompt_survives_eviction(void **state) {
         generate(f.e, other, 150, 16, out);
     }
     id_list label = {ids, 1};
-    job_params read = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 40, .continuations = &label, .n_continuations = 1};
+    score_group group = {.continuations = &label, .n_continuations = 1};
+    job_params read = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 40, .groups = &group, .n_groups = 1};
     job_result result;
     assert_int_equal(engine_submit(f.e, &read, &job, NULL), QAIO_OK);
     double logprob;
@@ -307,7 +308,8 @@ static void a_full_queue_is_busy(void **state) {
 static uint64_t steps_of_held_reads(engine *e) {
     int32_t ids[2] = {1, 2};
     id_list label = {ids, 1};
-    job_params params = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 2, .continuations = &label, .n_continuations = 1};
+    score_group group = {.continuations = &label, .n_continuations = 1};
+    job_params params = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 2, .groups = &group, .n_groups = 1};
     engine_job *jobs[10];
     engine_stats before, after;
     engine_get_stats(e, &before);

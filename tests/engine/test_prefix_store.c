@@ -289,8 +289,8 @@ static size_t read_fresh(bool keeps, int32_t text, double *logprob) {
     for (int32_t i = 0; i < N_PIN; i++) prompt[i] = i + 1;
     for (int32_t i = 0; i < 9; i++) prompt[N_PIN + i] = text + i;
     id_list label = {label_ids, 2};
-    job_params params = {
-        .kind = JOB_SCORE, .prompt = prompt, .n_prompt = N_PIN + 9, .n_pin = N_PIN, .continuations = &label, .n_continuations = 1};
+    score_group group = {.continuations = &label, .n_continuations = 1};
+    job_params params = {.kind = JOB_SCORE, .prompt = prompt, .n_prompt = N_PIN + 9, .n_pin = N_PIN, .groups = &group, .n_groups = 1};
     engine_job *job;
     job_result result;
     assert_int_equal(engine_submit(f.e, &params, &job, NULL), QAIO_OK);
