@@ -73,24 +73,45 @@ typedef struct label_answer {
     double raw[TASK_MAX_LABELS];           /* probabilities over the labels as the model gives them, in the order of task->labels */
     double probabilities[TASK_MAX_LABELS]; /* calibrated, where the task has a calibration; else the same */
     bool is_calibrated;
-    size_t n_prompt, n_cached; /* tokens */
+    bool has_mass;             /* it was asked for */
+    double mass;               /* the probability that the model would go on with one of the labels at all */
+    size_t n_prompt, n_cached; /* tokens; of reads that share a prompt the first counts it */
     double total_ms;
 } label_answer;
 
 /* Starts the reading of a text's label; the text is copied.  Special tokens in it are plain text.  QAIO_ERR_ARGUMENT: the text is empty or
  * only white space, or the task is no label task; QAIO_ERR_LIMIT: it does not fit the context; QAIO_ERR_BUSY: the queue is full. */
+    task_layout layout;                    /* how it was read */
 qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
 /* Waits and frees, also on failure. */
 qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err);
-void label_cancel(label_read *read); /* label_finish still has to be called; it returns QAIO_ERR_CANCELLED, or the answer if it was there */
+/* label_finish still has to be called; it returns QAIO_ERR_CANCELLED, or the answer if it was there, or comes for others that share its
+ * prompt. */
+void label_cancel(label_read *read);
 
 /* ---- replies ---- */
 
 #define REPLY_MAX_STOPS      16
 #define REPLY_MAX_STOP_BYTES 256
+/* What is read from one text. */
+typedef struct label_request {
+    const task *const *tasks; /* label tasks */
+    size_t n_tasks;           /* at most LABELS_MAX_TASKS */
+    bool has_layout;          /* read all in this layout instead of their own; tasks of LAYOUT_PLAIN stay as they are */
+    task_layout layout;       /* OWN, SHARED or PROBE */
+    bool has_mass;            /* fill in label_answer.mass: costs a row of the whole head a task */
+} label_request;
+#define LABELS_MAX_TASKS 64
+
 #define REPLY_DEFAULT_TOKENS 128
 
 typedef struct reply_params {
+/* Starts all of a request in one pass over the weights: reads[n_tasks].  Tasks of LAYOUT_SHARED with the same analyst are forks of one
+ * prompt; LAYOUT_PROBE reads after the chat's prompt.  All or nothing.  Fails as label_start does; QAIO_ERR_ARGUMENT also: a layout that a
+ * task has no prompt for.  The reads of a request belong to one thread. */
+qaio_status labels_start(label_read **reads, resident *r, const label_request *request, const char *text, size_t n, qaio_error *err);
+/* Waits until label_finish would not wait, at most timeout_ms (negative: for ever); false: not yet. */
+bool label_wait(label_read *read, int timeout_ms);
     float temperature, top_p, repetition_penalty; /* negative: the checkpoint's, else 0.7, 0.8, 1 */
     int32_t top_k;                                /* negative: the checkpoint's, else 0 (all) */
     bool has_seed;                                /* false: a fresh one for each reply */
@@ -122,6 +143,10 @@ typedef enum reply_step { REPLY_PIECE, REPLY_END, REPLY_TIMEOUT } reply_step;
 /* One generated token as it concerns a reader. */
 typedef struct reply_piece {
     const char
+/* The same, and the labels of the last message, all started together: tasks of LAYOUT_PROBE read in forks of the reply's own prompt, in the
+ * step that yields its first token.  reads[n_tasks]; they may be finished before and after the reply. */
+qaio_status reply_start_labelled(reply **out, label_read **reads, resident *r, const label_request *labels, const chat_message *messages,
+                                 size_t n_messages, const reply_params *params, qaio_error *err);
         *text; /* whole characters to show now, often "" (an unfinished character, a possible stop string); valid until the next call */
     size_t n;
     bool is_token;     /* false: text that was held back and comes at the end */

@@ -21,14 +21,21 @@ typedef enum task_kind {
 } task_kind;
 
 typedef enum task_layout {
-    LAYOUT_OWN,   /* a system prompt of its own, the text as the user's message */
-    LAYOUT_PLAIN, /* raw text before and after, no chat template: for base models */
+    LAYOUT_OWN,    /* a system prompt of its own, the text as the user's message */
+    LAYOUT_PLAIN,  /* raw text before and after, no chat template: for base models */
+    LAYOUT_SHARED, /* label: one analyst's prompt for many tasks, each reads behind its own opening of the answer ("情绪：") */
+    LAYOUT_PROBE,  /* label: the chat's own prompt, read behind the opening: costs nearly nothing beside a reply */
 } task_layout;
+
+/* The layout's name as files and requests have it; false: there is none such. */
+const char *task_layout_name(task_layout layout);
+bool task_layout_from_name(const char *name, task_layout *out);
 
 typedef enum task_score {
     SCORE_SUM,   /* log-probability of all tokens of the label */
     SCORE_MEAN,  /* the same per token */
     SCORE_FIRST, /* of the first token alone */
+    SCORE_PRIOR, /* as SUM, less what the label gets after a text without content */
 } task_score;
 
 typedef struct task_label {
@@ -48,7 +55,9 @@ typedef struct task {
     char *title_zh, *title_en;
     task_kind kind;
     task_layout layout;
-    char *system;         /* LAYOUT_OWN and chat */
+    char *system;         /* LAYOUT_OWN and chat; SHARED and PROBE: NULL where the task cannot be read as OWN */
+    char *analyst;        /* the prompt of LAYOUT_SHARED; NULL: the one that names all tasks there are */
+    char *opening;        /* label: how the answer begins in LAYOUT_SHARED and LAYOUT_PROBE; never NULL there */
     char *before, *after; /* LAYOUT_PLAIN */
     task_label *labels;
     size_t n_labels;

@@ -25,12 +25,15 @@ enum shape {
     GENERATE_OWN = 4,
     GENERATE_PLAIN = 8,
     CHAT = 16,
+    LABEL_SHARED = 32,
+    LABEL_PROBE = 64,
 };
-#define LABEL    (LABEL_OWN | LABEL_PLAIN)
+#define FORKED   (LABEL_SHARED | LABEL_PROBE)
+#define LABEL    (LABEL_OWN | LABEL_PLAIN | FORKED)
 #define GENERATE (GENERATE_OWN | GENERATE_PLAIN)
 #define OWN      (LABEL_OWN | GENERATE_OWN | CHAT)
 #define PLAIN    (LABEL_PLAIN | GENERATE_PLAIN)
-#define ANY      (OWN | PLAIN)
+#define ANY      (OWN | PLAIN | FORKED)
 
 typedef struct field field;
 typedef qaio_status read_fn(const reader *r, const yaml_item *value, const field *f, void *into);
@@ -239,7 +242,7 @@ static qaio_status unknown_key(const reader *r, const yaml_item *key, const fiel
     return status;
 }
 
-#define MAX_FIELDS 16 /* of one map */
+#define MAX_FIELDS 24 /* of one map */
 
 /* Each key once, known, in its place; then none missing.  `into` is the struct the offsets belong to; `what` names it in errors. */
 static qaio_status read_map(const reader *r, const yaml_item *map, const field *fields, size_t n_fields, unsigned shape, const char *what,
@@ -351,8 +354,20 @@ static qaio_status check_tests(const reader *r, const yaml_item *root, const tas
 /* ---- the task ---- */
 
 static const char *const kinds[] = {[TASK_LABEL] = "label", [TASK_GENERATE] = "generate", [TASK_CHAT] = "chat", NULL};
-static const char *const layouts[] = {[LAYOUT_OWN] = "own", [LAYOUT_PLAIN] = "plain", NULL};
-static const char *const scores[] = {[SCORE_SUM] = "sum", [SCORE_MEAN] = "mean", [SCORE_FIRST] = "first", NULL};
+static const char *const layouts[] = {
+    [LAYOUT_OWN] = "own", [LAYOUT_PLAIN] = "plain", [LAYOUT_SHARED] = "shared", [LAYOUT_PROBE] = "probe", NULL};
+static const char *const scores[] = {[SCORE_SUM] = "sum", [SCORE_MEAN] = "mean", [SCORE_FIRST] = "first", [SCORE_PRIOR] = "prior", NULL};
+
+const char *task_layout_name(task_layout layout) { return layouts[layout]; }
+
+bool task_layout_from_name(const char *name, task_layout *out) {
+    for (int i = 0; layouts[i]; i++) {
+        if (strcmp(layouts[i], name) != 0) continue;
+        *out = (task_layout)i;
+        return true;
+    }
+    return false;
+}
 
 static const field task_fields[] = {
     {"name", read_name, offsetof(task, name), ANY, ANY, 0, TASK_NAME_BYTES - 1, NULL},
@@ -360,7 +375,9 @@ static const field task_fields[] = {
     {"title", read_title, 0, ANY, ANY, 0, 0, NULL},
     {"kind", read_choice, offsetof(task, kind), ANY, ANY, 0, 0, kinds},
     {"layout", read_choice, offsetof(task, layout), ANY, 0, 0, 0, layouts},
-    {"system", read_prompt, offsetof(task, system), OWN, OWN, 0, TASK_MAX_PROMPT_BYTES, NULL},
+    {"system", read_prompt, offsetof(task, system), OWN | FORKED, OWN, 0, TASK_MAX_PROMPT_BYTES, NULL},
+    {"analyst", read_prompt, offsetof(task, analyst), LABEL_OWN | FORKED, 0, 0, TASK_MAX_PROMPT_BYTES, NULL},
+    {"opening", read_line, offsetof(task, opening), LABEL_OWN | FORKED, FORKED, 0, TASK_MAX_LABEL_BYTES, NULL},
     {"before", read_prompt, offsetof(task, before), PLAIN, PLAIN, 0, TASK_MAX_PROMPT_BYTES, NULL},
     {"after", read_prompt, offsetof(task, after), PLAIN, PLAIN, 0, TASK_MAX_PROMPT_BYTES, NULL},
     {"labels", read_labels, 0, LABEL, LABEL, 0, 0, NULL},
@@ -376,6 +393,12 @@ _Static_assert(sizeof(task_kind) == sizeof(int) && sizeof(task_layout) == sizeof
                "read_choice stores an int");
 _Static_assert(sizeof task_fields / sizeof *task_fields <= MAX_FIELDS, "read_map counts them");
 
+static const unsigned shapes[][sizeof layouts / sizeof *layouts - 1] = {
+    [TASK_LABEL] = {[LAYOUT_OWN] = LABEL_OWN, [LAYOUT_PLAIN] = LABEL_PLAIN, [LAYOUT_SHARED] = LABEL_SHARED, [LAYOUT_PROBE] = LABEL_PROBE},
+    [TASK_GENERATE] = {[LAYOUT_OWN] = GENERATE_OWN, [LAYOUT_PLAIN] = GENERATE_PLAIN},
+    [TASK_CHAT] = {[LAYOUT_OWN] = CHAT},
+};
+
 /* kind and layout come first: they say which other keys there may be. */
 static qaio_status read_shape(const reader *r, const yaml_item *root, task *t, unsigned *shape) {
     qaio_status status = expect_kind(r, root, YAML_MAP, "a task file");
@@ -389,13 +412,10 @@ static qaio_status read_shape(const reader *r, const yaml_item *root, task *t, u
     }
     if (status) return status;
     if (!has_kind) return FAIL(r, QAIO_ERR_FORMAT, root->line, "the task has no kind; it can be: label, generate, chat");
-    bool is_plain = t->layout == LAYOUT_PLAIN;
-    if (t->kind == TASK_CHAT && is_plain)
-        return FAIL(r, QAIO_ERR_FORMAT, root->line, "a task of kind chat has the layout own: it follows the model's chat template");
-    *shape = t->kind == TASK_LABEL  ? (is_plain ? LABEL_PLAIN : LABEL_OWN)
-             : t->kind == TASK_CHAT ? CHAT
-             : is_plain             ? GENERATE_PLAIN
-                                    : GENERATE_OWN;
+    if (!shapes[t->kind][t->layout])
+        return FAIL(r, QAIO_ERR_FORMAT, root->line, "a task of kind %s cannot have the layout %s%s", kinds[t->kind], layouts[t->layout],
+                    t->kind == TASK_CHAT ? ": it follows the model's chat template" : "");
+    *shape = shapes[t->kind][t->layout];
     return QAIO_OK;
 }
 
@@ -440,6 +460,8 @@ void task_deinit(task *t) {
     mem_free(t->title_zh);
     mem_free(t->title_en);
     mem_free(t->system);
+    mem_free(t->analyst);
+    mem_free(t->opening);
     mem_free(t->before);
     mem_free(t->after);
     *t = (task){0};

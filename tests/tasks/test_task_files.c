@@ -238,7 +238,8 @@ static void whatever_is_wrong_with_a_task_is_said_with_its_line(void **state) {
     static const bad_file files[] = {
         /* keys */
         {F, 1, "the task has no kind", "name: a\n"},
-        {F, 5, "unknown key \"sytem\"; known here: name, version, title, kind, layout, system, labels,", HEAD "sytem: x\n" LABELS},
+        {F, 5, "unknown key \"sytem\"; known here: name, version, title, kind, layout, system, analyst, opening, labels,",
+         HEAD "sytem: x\n" LABELS},
         {F, 5, "unknown key \"a?b\"", HEAD "\"a\\nb\": x\n"},
         {F, 9, "system stands twice, first in line 5", HEAD SYSTEM LABELS SYSTEM},
         {F, 9, "kind stands twice, first in line 4", HEAD SYSTEM LABELS "kind: label\n"},
@@ -253,7 +254,7 @@ static void whatever_is_wrong_with_a_task_is_said_with_its_line(void **state) {
         {F, 5, "labels has no meaning",
          "name: a\nversion: 1\ntitle: {zh: a, en: b}\nkind: chat\n"
          "labels: []\n"},
-        {F, 1, "layout own", "name: a\nkind: chat\nlayout: plain\n"},
+        {F, 1, "kind chat cannot have the layout plain", "name: a\nkind: chat\nlayout: plain\n"},
         /* values */
         {F, 1, "name \"Mood\" may hold only", "name: Mood\nkind: chat\n"},
         {F, 1, "name \"心情\" may hold only", "name: 心情\nkind: chat\n"},
@@ -261,7 +262,10 @@ static void whatever_is_wrong_with_a_task_is_said_with_its_line(void **state) {
         {L, 1, "name has 64 bytes, at most 63", "name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nkind: chat\n"},
         {F, 1, "name must be a single value, not a list", "name: [a]\nkind: chat\n"},
         {F, 2, "kind is \"lable\", it can be: label, generate, chat", "name: a\nkind: lable\n"},
-        {F, 2, "layout is \"probe\", it can be: own, plain", "kind: label\nlayout: probe\n"},
+        {F, 2, "layout is \"forked\", it can be: own, plain, shared, probe", "kind: label\nlayout: forked\n"},
+        {F, 1, "kind generate cannot have the layout shared", "name: a\nkind: generate\nlayout: shared\n"},
+        {F, 1, "the task has no opening", HEAD "layout: shared\n" LABELS},
+        {F, 6, "opening has no meaning", HEAD "layout: plain\nopening: x\nbefore: x\nafter: x\n" LABELS},
         {F, 1, "version is \"one\"", "version: one\nkind: chat\n"},
         {F, 1, "version is \"0\", it must be a number from 1 to 999999999", "version: 0\nkind: chat\n"},
         {F, 1, "version is \"1000000000\"", "version: 1000000000\nkind: chat\n"},
