@@ -304,11 +304,11 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
     job->ids = mem_array(p->n_prompt + job->max_new, sizeof *job->ids);
     if (job->ids)
         memcpy(job->ids, p->prompt, p->n_prompt * sizeof *job->ids);
-    if (!status && p->kind == JOB_GENERATE) status = prepare_generation(job, p, model_description(e->model)->vocab_size, err);
     else
         status = error_memory(err);
     if (!status) status = score_tree_init(&job->scores, p->groups, p->n_groups, p->n_prompt, err);
     job->n_blocks += job->scores.n_blocks;
+    if (!status && p->kind == JOB_GENERATE) status = prepare_generation(job, p, model_description(e->model)->vocab_size, err);
     if (status) {
         job_free(job);
         return status;
@@ -408,9 +408,28 @@ bool engine_wait(engine_job *job, int timeout_ms) {
     return is_over;
 }
 
-qaio_status engine_scores(engine_job *job, double *scores, qaio_error *err) {
+/* Since the job was submitted; what has not happened counts as happening now. */
+static double since(const engine_job *job, double when_ms) { return (when_ms > 0 ? when_ms : clock_ms()) - job->submitted_ms; }
+
+/* Under the lock. */
+static job_result result_of(const engine_job *job) {
+    return (job_result){.n_prompt = job->n_prompt,
+                        .n_cached = job->n_cached,
+                        .n_generated = job->n_events,
+                        .finish = job->finish,
+                        .queued_ms = since(job, job->started_ms > 0 ? job->started_ms : job->done_ms),
+                        .scored_ms = since(job, job->scored_ms > 0 ? job->scored_ms : job->done_ms),
+                        .first_ms = since(job, job->first_ms > 0 ? job->first_ms : job->done_ms),
+                        .total_ms = since(job, job->done_ms)};
+}
+
+qaio_status engine_scores(engine_job *job, double *scores, job_result *out, qaio_error *err) {
     engine_wait(job, -1);
-    if (!job->is_scored) {
+    pthread_mutex_lock(&job->engine->lock);
+    bool is_scored = job->is_scored;
+    if (is_scored && out) *out = result_of(job);
+    pthread_mutex_unlock(&job->engine->lock);
+    if (!is_scored) { /* it has ended */
         if (!job->status) return error_set(err, QAIO_ERR_CANCELLED, "cancelled");
         if (err) *err = job->error;
         return job->status;
@@ -426,15 +445,8 @@ qaio_status engine_finish(engine_job *job, double *scores, job_result *out, qaio
     pthread_mutex_unlock(&e->lock);
     qaio_status status = job->status;
     if (status && err) *err = job->error;
-    if (!status && scores) status = engine_scores(job, scores, err);
-    if (!status && out)
-        *out = (job_result){.n_prompt = job->n_prompt,
-                            .n_cached = job->n_cached,
-                            .n_generated = job->n_events,
-                            .finish = job->finish,
-                            .queued_ms = (job->started_ms > 0 ? job->started_ms : job->done_ms) - job->submitted_ms,
-                            .first_ms = (job->first_ms > 0 ? job->first_ms : job->done_ms) - job->submitted_ms,
-                            .total_ms = job->done_ms - job->submitted_ms};
+    if (!status && scores) status = engine_scores(job, scores, NULL, err);
+    if (!status && out) *out = result_of(job);
     job_free(job);
     return status;
 }

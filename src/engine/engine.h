@@ -11,7 +11,7 @@
 
 #define ENGINE_MAX_ACTIVE  64   /* jobs computed at the same time */
 #define ENGINE_MAX_QUEUED  256  /* jobs waiting; one more is QAIO_ERR_BUSY */
-#define ENGINE_MAX_LABELS  1024 /* continuations of one job, in all its groups */
+#define ENGINE_MAX_LABELS  2048 /* continuations of one job, in all its groups */
 #define ENGINE_MAX_GROUPS  256  /* of one job */
 #define ENGINE_MAX_HOLD_MS 20
 #define ENGINE_MAX_TOP     20 /* alternatives reported with a token */
@@ -46,7 +46,6 @@ typedef struct id_list {
     size_t n;
 } id_list;
 
-typedef enum job_kind { JOB_SCORE, JOB_GENERATE } job_kind;
 /* What is scored after the prompt and an opening: log P(continuation | prompt, opening), natural logarithm, summed over its tokens.  Groups
  * never see each other. */
 typedef struct score_group {
@@ -57,6 +56,7 @@ typedef struct score_group {
                          are computed */
 } score_group;
 
+typedef enum job_kind { JOB_SCORE, JOB_GENERATE } job_kind;
 
 typedef struct job_params {
     job_kind kind;
@@ -98,19 +98,20 @@ job_next engine_next(engine_job *job, token_event *out, int timeout_ms);
 
 /* The work stops at the next step; engine_finish still has to be called. */
 void engine_cancel(engine_job *job);
-/* Waits until the scores are there, or the job has ended without them, at most timeout_ms (negative: for ever); false: not yet. */
-bool engine_wait(engine_job *job, int timeout_ms);
-/* Waits for the scores and copies them: scores[sum of n_continuations], by group.  QAIO_ERR_CANCELLED, or what made the job fail. */
-qaio_status engine_scores(engine_job *job, double *scores, qaio_error *err);
-
 
 typedef enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED } finish_reason;
 
 typedef struct job_result {
     size_t n_prompt, n_cached, n_generated;
     finish_reason finish;
-    double queued_ms, first_ms, total_ms; /* since engine_submit: first step, first token or scores, end */
+    double queued_ms, scored_ms, first_ms, total_ms; /* since engine_submit: first step, scores, first token or scores, end */
 } job_result;
+
+/* Waits until the scores are there, or the job has ended without them, at most timeout_ms (negative: for ever); false: not yet. */
+bool engine_wait(engine_job *job, int timeout_ms);
+/* Waits for the scores and copies them: scores[sum of n_continuations], by group; out (may be NULL): the result so far. QAIO_ERR_CANCELLED,
+ * or what made the job fail. */
+qaio_status engine_scores(engine_job *job, double *scores, job_result *out, qaio_error *err);
 
 /* Waits for the end, copies the scores of a JOB_SCORE (as engine_scores does; NULL: not wanted) and frees the job, also on failure. */
 qaio_status engine_finish(engine_job *job, double *scores, job_result *out, qaio_error *err);

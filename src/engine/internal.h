@@ -36,7 +36,7 @@ struct engine_job {
     qaio_status status;
     qaio_error error;
     pthread_cond_t changed;
-    double submitted_ms, started_ms, first_ms, done_ms;
+    double submitted_ms, started_ms, scored_ms, first_ms, done_ms;
 };
 
 /* A row of a step whose full logits are wanted. */

@@ -68,7 +68,7 @@ void output_scores(engine_job *job) {
     if (job->scores.n_points) return;
     pthread_mutex_lock(&e->lock);
     job->is_scored = true;
-    if (job->first_ms == 0) job->first_ms = clock_ms();
+    job->scored_ms = clock_ms();
     pthread_cond_signal(&job->changed);
     pthread_mutex_unlock(&e->lock);
 }
