@@ -8,6 +8,7 @@
 void kernels_add_avx2(kernels *table);
 void kernels_add_avxvnni(kernels *table);
 void kernels_add_avx512(kernels *table);
+void kernels_add_amx(kernels *table);
 void kernels_add_neon(kernels *table);
 
 /* Loops over a register tile must vanish, or its arrays go to memory.  Not under a sanitizer, whose checks would multiply with them. */

@@ -140,8 +140,8 @@ float exp_approx(float x);
 
 const kernels *kernels_ref(void);
 
-/* The best table this CPU runs, or the one named by `name` ("ref", "avx2", "avx512"; NULL or "" = best).  Unknown or not available here:
- * QAIO_ERR_ARGUMENT with the list of those that are.  Thread-safe; the tables are constant. */
+/* The best table this CPU runs, or the one named by `name` ("ref", "avx2", "avxvnni", "avx512", "amx", "neon"; NULL or "" = best).  Unknown
+ * or not available here: QAIO_ERR_ARGUMENT with the list of those that are.  Thread-safe; the tables are constant. */
 qaio_status kernels_select(const kernels **out, const char *name, qaio_error *err);
 
 /* The versions this CPU can run, ascending, ended by NULL. */

@@ -14,6 +14,10 @@ static const kernels *available[MAX_VERSIONS + 1]; /* ended by NULL */
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 /* State the operating system must save: bits of XCR0. */
 #define XCR0_AVX    0x6u
@@ -78,6 +82,16 @@ static bool has(feature f) {
     return (r[features[f].where] >> features[f].bit & 1) && (saved_state() & features[f].xcr0) == features[f].xcr0;
 }
 
+/* Linux gives the tile registers, 8 KiB more to save for every thread, only to a process that asks. */
+static bool may_use_tiles(void) {
+#if defined(__linux__)
+    const long request_permission = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
+
 static size_t add_versions(size_t n) {
     if (!has(AVX2) || !has(FMA) || !has(F16C)) return n;
     tables[n] = tables[n - 1];
@@ -89,6 +103,9 @@ static size_t add_versions(size_t n) {
     if (!has(AVX512F) || !has(AVX512DQ) || !has(AVX512BW) || !has(AVX512VL) || !has(AVX512_VNNI)) return n;
     tables[n] = tables[n - 1];
     kernels_add_avx512(&tables[n++]);
+    if (!has(AMX_TILE) || !has(AMX_INT8) || !may_use_tiles()) return n;
+    tables[n] = tables[n - 1];
+    kernels_add_amx(&tables[n++]);
     return n;
 }
 

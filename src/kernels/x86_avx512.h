@@ -1,4 +1,4 @@
-/* What the AVX-512 files share: masks, exp_approx on 16 lanes, reductions in the order kernels.h fixes. */
+/* What the files with AVX-512 share: masks, exp_approx on 16 lanes, reductions in the order kernels.h fixes, results of products. */
 #ifndef QAIO_KERNELS_X86_AVX512_H
 #define QAIO_KERNELS_X86_AVX512_H
 
@@ -44,6 +44,16 @@ ALWAYS_INLINE float max_lanes(__m512 v) {
     __m128 v4 = _mm_max_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
     __m128 v2 = _mm_max_ps(v4, _mm_movehl_ps(v4, v4));
     return _mm_cvtss_f32(_mm_max_ss(v2, _mm_movehdup_ps(v2)));
+}
+
+/* The 16 results of a group for one row of a product, as far as they exist. */
+ALWAYS_INLINE void store_results(const matmul_args *a, size_t group, size_t row, __m512 v) {
+    size_t first = group * PACK_ROWS;
+    __mmask16 lanes = first_lanes(a->w->n_rows - first);
+    float *y = a->y + row * a->y_stride + first;
+    if (a->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(lanes, a->bias + first));
+    if (a->accumulate) v = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), v);
+    _mm512_mask_storeu_ps(y, lanes, v);
 }
 
 void matmul_f32_avx512(const matmul_args *a, size_t group_begin, size_t group_end);

@@ -6,15 +6,6 @@
 
 enum { MAX_GROUPS = 3, MAX_ROWS = 8 };
 
-ALWAYS_INLINE void store_results(const matmul_args *a, size_t group, size_t row, __m512 v) {
-    size_t first = group * PACK_ROWS;
-    __mmask16 lanes = first_lanes(a->w->n_rows - first);
-    float *y = a->y + row * a->y_stride + first;
-    if (a->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(lanes, a->bias + first));
-    if (a->accumulate) v = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), v);
-    _mm512_mask_storeu_ps(y, lanes, v);
-}
-
 /* Two columns of a group's weights as float32. */
 ALWAYS_INLINE void load_columns(dtype type, const uint8_t *p, __m512 column[2]) {
     if (type == DTYPE_F32) {

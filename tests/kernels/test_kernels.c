@@ -248,8 +248,9 @@ static void check_products(dtype type) {
             for (size_t r = 0; r < COUNT(rows); r++) {
                 for (size_t c = 0; c < COUNT(cols); c++) check_matmul(*k, type, rows[r], cols[c], 1 + random_u32() % 13, (flavour)f);
             }
-            for (size_t n = 1; n <= 20; n++) check_matmul(*k, type, 50, 64, n, (flavour)f);
+            for (size_t n = 1; n <= 34; n++) check_matmul(*k, type, 50, 96, n, (flavour)f); /* every height of the tiles, and rests */
             check_matmul(*k, type, 16, 3000, 80, (flavour)f); /* more rows than one block of activations */
+            check_matmul(*k, type, 33, 1100, 145, (flavour)f);
         }
     }
 }

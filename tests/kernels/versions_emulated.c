@@ -7,7 +7,7 @@
 typedef void add_function(kernels *table);
 
 const kernels *const *versions_under_test(void) {
-    static add_function *const add[] = {kernels_add_avxvnni, kernels_add_avx512};
+    static add_function *const add[] = {kernels_add_avxvnni, kernels_add_avx512, kernels_add_amx};
     enum { N_VERSIONS = sizeof add / sizeof *add };
     static kernels tables[N_VERSIONS];
     static const kernels *versions[N_VERSIONS + 1];
