@@ -281,6 +281,7 @@ static qaio_status prepare_generation(engine_job *job, const job_params *p, size
     job->n_stop_tokens = p->n_stop_tokens;
     if (p->n_stop_tokens) memcpy(job->stop_tokens, p->stop_tokens, p->n_stop_tokens * sizeof *p->stop_tokens);
     job->n_top = p->n_top;
+    job->mask = p->mask;
     if (!(job->events = mem_array(job->max_new, sizeof *job->events))) return error_memory(err);
     qaio_status status = sampler_new(&job->sampler, &p->sampling, vocab, err);
     if (status) return status;

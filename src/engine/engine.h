@@ -7,6 +7,7 @@
 #define QAIO_ENGINE_ENGINE_H
 
 #include "engine/sampler.h"
+#include "mask/token_mask.h"
 #include "model/model.h"
 
 #define ENGINE_MAX_ACTIVE  64   /* jobs computed at the same time */
@@ -72,7 +73,8 @@ typedef struct job_params {
     size_t max_new;             /* tokens; cut to what the context leaves */
     const int32_t *stop_tokens; /* copied; the stop token itself is not reported */
     size_t n_stop_tokens;
-    int n_top; /* alternatives with log-probabilities to report with each token; -1: no log-probabilities at all */
+    int n_top;        /* alternatives with log-probabilities to report with each token; -1: no log-probabilities at all */
+    token_mask *mask; /* what may be generated, or NULL: anything; borrowed until engine_finish */
 } job_params;
 
 /* Jobs submitted between the two wait for the release, so that they share their first step.  Counted; the step at hand goes on.  Nobody is

@@ -28,6 +28,7 @@ struct engine_job {
     int32_t stop_tokens[MODEL_MAX_STOP_TOKENS];
     size_t n_stop_tokens;
     int n_top;
+    token_mask *mask;
     /* shared with the caller, under engine->lock */
     token_event *events; /* [max_new] */
     size_t n_events, n_taken;

@@ -26,7 +26,25 @@ static bool is_stop(const engine_job *job, int32_t token) {
     return false;
 }
 
-/* Draws the next token of a job from its logits, which the sampler changes. */
+/* Leaves of the logits what the job's mask allows; false: the job has ended. */
+static bool constrain(engine_job *job, float *logits) {
+    qaio_error err;
+    bool is_over = false;
+    qaio_status status = token_mask_apply(job->mask, job->stop_tokens, job->n_stop_tokens, logits, &is_over, &err);
+    if (!status && !is_over) return true;
+    job_end(job, status, FINISH_STOP, status ? &err : NULL);
+    return false;
+}
+
+/* The mask goes on with the token; false: the job has ended. */
+static bool follow(engine_job *job, int32_t token) {
+    qaio_error err;
+    qaio_status status = token_mask_advance(job->mask, token, &err);
+    if (status) job_end(job, status, FINISH_STOP, &err);
+    return !status;
+}
+
+/* Draws the next token of a job from its logits, which the mask and the sampler change. */
 static void generate(engine_job *job, float *logits) {
     engine *e = job->engine;
     size_t vocab = model_description(e->model)->vocab_size;
@@ -37,12 +55,14 @@ static void generate(engine_job *job, float *logits) {
         log_sum = e->kernels->log_sum_exp(logits, vocab);
         fill_top(&event, logits, vocab, job->n_top, log_sum);
     }
+    if (job->mask && !constrain(job, logits)) return;
     event.token = sampler_next(job->sampler, e->kernels, logits);
     if (job->n_top >= 0) event.logprob = (float)((double)e->raw_logits[event.token] - log_sum);
     if (is_stop(job, event.token)) {
         job_end(job, QAIO_OK, FINISH_STOP, NULL);
         return;
     }
+    if (job->mask && !follow(job, event.token)) return;
     job->ids[job->n_ids++] = event.token;
     pthread_mutex_lock(&e->lock);
     job->events[job->n_events++] = event;
@@ -50,7 +70,10 @@ static void generate(engine_job *job, float *logits) {
     e->stats.n_generated_tokens++;
     pthread_cond_signal(&job->changed);
     pthread_mutex_unlock(&e->lock);
-    if (job->n_ids - job->n_prompt == job->max_new) job_end(job, QAIO_OK, FINISH_LENGTH, NULL);
+    if (job->mask && token_mask_is_complete(job->mask))
+        job_end(job, QAIO_OK, FINISH_STOP, NULL);
+    else if (job->n_ids - job->n_prompt == job->max_new)
+        job_end(job, QAIO_OK, FINISH_LENGTH, NULL);
 }
 
 static void score(engine_job *job, uint32_t node, const float *logits) {

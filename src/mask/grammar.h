@@ -18,8 +18,8 @@
 #include "base/error.h"
 
 #define GRAMMAR_MAX_DEPTH 32                 /* rules inside each other */
-#define GRAMMAR_MAX_BYTES ((size_t)64 << 20) /* of expressions and transitions */
-#define GRAMMAR_MAX_NODES ((size_t)1 << 20)  /* expressions */
+#define GRAMMAR_MAX_BYTES ((size_t)32 << 20) /* of expressions and transitions */
+#define GRAMMAR_MAX_NODES ((size_t)1 << 18)  /* expressions */
 #define GRAMMAR_ANY       UINT32_MAX         /* as the most of a repetition: no limit */
 
 typedef struct grammar grammar;

@@ -1,0 +1,36 @@
+/* What schema.c (structure), schema_values.c (scalars) share. */
+#ifndef QAIO_MASK_SCHEMA_INTERNAL_H
+#define QAIO_MASK_SCHEMA_INTERNAL_H
+
+#include "base/str.h"
+#include "mask/json.h"
+#include "mask/schema.h"
+
+/* A schema that a $ref names. */
+typedef struct named_schema {
+    const json_t *schema;
+    const char *where; /* the $ref's text */
+    rule rule;
+} named_schema;
+
+typedef struct compiler {
+    grammar *g;
+    json_parts json;
+    const json_t *root;
+    named_schema named[SCHEMA_MAX_RULES];
+    size_t n_named;
+    size_t n_properties, n_choices;
+    str path; /* "#/properties/age" */
+    qaio_error *err;
+} compiler;
+
+/* Sets the error with the place; returns false, for   return schema_fail(c, status, "..."); */
+bool schema_fail(compiler *c, qaio_status status, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* A keyword's whole number from 0 to SCHEMA_MAX_COUNT; absent: *out stays. */
+bool schema_count(compiler *c, const json_t *schema, const char *keyword, uint32_t *out);
+
+bool schema_string(compiler *c, const json_t *schema, expr *out);
+bool schema_number(compiler *c, const json_t *schema, bool is_integer, expr *out);
+
+#endif
