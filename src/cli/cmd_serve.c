@@ -1,8 +1,8 @@
 /* qaio serve: the page and the HTTP interface until SIGINT or SIGTERM. */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -14,6 +14,7 @@
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "server/server.h"
+#include "tasks/task_watch.h"
 
 #define MAX_KEY_FILE_BYTES 4096
 #define STOP_DEADLINE_MS   5000
@@ -46,13 +47,29 @@ static void print_start(const settings *s, resident *r, const server *listening,
     fflush(stdout);
 }
 
-static void wait_for_end(const sigset_t *ends) {
-    int number;
-    while (sigwait(ends, &number) == EINTR) {
+static void reload(resident *r, const char *dir) {
+    qaio_error err;
+    if (resident_reload_tasks(r, &err)) {
+        report_error(&err);
+        report_note("%s", TR("the tasks stay as they were", "任务保持原样"));
+    } else {
+        report_note(TR("%zu tasks read anew%s%s", "已重新读取 %zu 个任务%s%s"), task_set_size(resident_tasks(r)),
+                    dir ? TR(" from ", "：") : "", dir ? dir : "");
     }
 }
 
-static int serve(const settings *s, resident *r, const char *key, const sigset_t *ends, double started_ms) {
+/* Until SIGINT or SIGTERM, or SIGHUP where it says that the terminal is gone; elsewhere SIGHUP reads the tasks anew. */
+static void wait_for_end(const settings *s, resident *r, const sigset_t *signals, task_watch *files) {
+    const struct timespec second = {.tv_sec = 1};
+    bool has_terminal = isatty(STDIN_FILENO) || isatty(STDOUT_FILENO);
+    for (;;) {
+        int number = s->tasks_dir ? sigtimedwait(signals, NULL, &second) : sigwaitinfo(signals, NULL);
+        if (number > 0 && (number != SIGHUP || has_terminal)) return;
+        if (number == SIGHUP || task_watch_look(files)) reload(r, s->tasks_dir);
+    }
+}
+
+static int serve(const settings *s, resident *r, const char *key, const sigset_t *signals, task_watch *files, double started_ms) {
     server_options options = server_defaults;
     options.host = s->host;
     options.port = (uint16_t)s->port;
@@ -70,7 +87,7 @@ static int serve(const settings *s, resident *r, const char *key, const sigset_t
         return status == QAIO_ERR_ARGUMENT ? EXIT_USAGE : exit_status;
     }
     print_start(s, r, listening, started_ms);
-    wait_for_end(ends);
+    wait_for_end(s, r, signals, files);
     printf("%s", TR("\nstopping …\n", "\n正在停止……\n"));
     fflush(stdout);
     server_stop(listening, STOP_DEADLINE_MS);
@@ -81,18 +98,21 @@ int command_serve(const settings *s) {
     if (s->operands.n)
         return report_usage(TR("serve takes no %s; see `qaio help serve`", "serve 不需要 %s;见 `qaio help serve`"), s->operands.items[0]);
     double started_ms = clock_ms();
-    /* Blocked here, before there are threads, so that every thread inherits it and sigwait alone gets them. */
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &ends, NULL);
+    /* Blocked here, before there are threads, so that every thread inherits it and wait_for_end alone gets them. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of its own connection */
     char *key = NULL;
     resident *r = NULL;
     int status = s->api_key_file ? read_key(&key, s->api_key_file) : EXIT_DONE;
+    task_watch files;
+    task_watch_init(&files, s->tasks_dir);
     if (status == EXIT_DONE) status = open_resident(&r, s, true);
-    if (status == EXIT_DONE) status = serve(s, r, key, &ends, started_ms);
+    if (status == EXIT_DONE) status = serve(s, r, key, &signals, &files, started_ms);
     resident_close(r);
     mem_free(key);
     return status;

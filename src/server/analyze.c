@@ -228,7 +228,7 @@ void handle_analyze(exchange *x) {
     analyze_request request = {0};
     analysis *a = NULL;
     json_t *root = request_parse(x->body.data, x->body.len, &f);
-    bool is_good = root && analyze_request_parse(&request, root, resident_model_name(x->resident), resident_tasks(x->resident), &f);
+    bool is_good = root && analyze_request_parse(&request, root, resident_model_name(x->resident), x->tasks, &f);
     if (is_good && !(a = mem_alloc(sizeof *a))) is_good = failure_memory(&f);
     if (is_good) is_good = analysis_start(a, x->resident, &request, &f);
     if (!is_good) {

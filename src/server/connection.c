@@ -113,6 +113,7 @@ static enum MHD_Result run(exchange *x, const char *method, const char *path) {
         answer_failure(x, &x->refusal);
     } else {
         x->tail = route_find(method, path).tail;
+        x->tasks = resident_acquire_tasks(x->resident);
         x->route->handle(x);
     }
     watch_set(x->server->watch, x->watched, x->server->send_ms);
@@ -133,6 +134,7 @@ void connection_completed(void *cls, struct MHD_Connection *c, void **state, enu
     exchange *x = *state;
     if (!x) return;
     watch_set(s->watch, x->watched, s->receive_ms);
+    resident_release_tasks(x->resident, x->tasks);
     str_deinit(&x->body);
     mem_free(x);
     *state = NULL;

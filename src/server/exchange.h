@@ -27,6 +27,7 @@ typedef struct route {
 struct exchange {
     server *server;
     resident *resident;
+    const task_set *tasks; /* of this request, whatever is reloaded meanwhile; counted, from when its handler runs */
     struct MHD_Connection *connection;
     watched *watched;
     const route *route; /* NULL: no such path or method */

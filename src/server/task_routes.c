@@ -154,7 +154,7 @@ static bool run(exchange *x, const task *t, const json_t *root, json_t **answer,
 void handle_task(exchange *x) {
     failure f;
     json_t *root = NULL, *answer = NULL;
-    const task *t = task_named(resident_tasks(x->resident), x->tail, "", &f);
+    const task *t = task_named(x->tasks, x->tail, "", &f);
     if (t && (root = request_parse(x->body.data, x->body.len, &f)) && run(x, t, root, &answer, &f))
         answer_json(x, MHD_HTTP_OK, answer);
     else
@@ -164,7 +164,7 @@ void handle_task(exchange *x) {
 
 void handle_task_get(exchange *x) {
     failure f;
-    const task *t = task_named(resident_tasks(x->resident), x->tail, "", &f);
+    const task *t = task_named(x->tasks, x->tail, "", &f);
     if (t)
         answer_json(x, MHD_HTTP_OK, task_to_json(t));
     else
@@ -172,8 +172,11 @@ void handle_task_get(exchange *x) {
 }
 
 void handle_task_list(exchange *x) {
-    const task_set *tasks = resident_tasks(x->resident);
     json_t *list = json_array();
-    for (size_t i = 0; i < task_set_size(tasks); i++) json_array_append_new(list, task_to_json(task_set_at(tasks, i)));
-    answer_json(x, MHD_HTTP_OK, json_pack("{s:s, s:o}", "object", "list", "data", list));
+    for (size_t i = 0; i < task_set_size(x->tasks); i++) json_array_append_new(list, task_to_json(task_set_at(x->tasks, i)));
+    qaio_error err;
+    char problem[sizeof err.path + sizeof err.message + 8];
+    bool is_broken = resident_reload_status(x->resident, &err) != QAIO_OK;
+    if (is_broken) error_format(&err, problem, sizeof problem);
+    answer_json(x, MHD_HTTP_OK, json_pack("{s:s, s:o, s:s?}", "object", "list", "data", list, "reload_error", is_broken ? problem : NULL));
 }

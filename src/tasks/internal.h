@@ -2,17 +2,30 @@
 #ifndef QAIO_TASKS_INTERNAL_H
 #define QAIO_TASKS_INTERNAL_H
 
+#include <pthread.h>
+
 #include "tasks/resident.h"
+
+/* The tasks as their files were when they were read, with what the resident found out about them.  Replaced as a whole, never changed. */
+typedef struct loaded_tasks loaded_tasks;
+struct loaded_tasks {
+    task_set *set;
+    token_list *prefixes;            /* by task: what all its prompts begin with */
+    found_calibration *calibrations; /* by task */
+    size_t n_users;                  /* under the resident's lock */
+    loaded_tasks *older;
+};
 
 struct resident {
     checkpoint *source; /* for its tokenizer and template */
     const kernels *kernels;
     pool *pool;
     engine *engine;
-    task_set *tasks;
-    const task *chat;                /* the task that replies, or NULL */
-    token_list *prefixes;            /* by task: what all its prompts begin with */
-    found_calibration *calibrations; /* by task */
+    char *tasks_dir;            /* or NULL */
+    pthread_mutex_t tasks_lock; /* of what follows */
+    loaded_tasks *tasks;        /* the newest */
+    qaio_status reload_status;  /* of the last attempt */
+    qaio_error reload_error;
 };
 
 /* Appends the tokens of the rendered conversation; contents are literal text. */
@@ -21,8 +34,14 @@ qaio_status prompt_of_messages(const resident *r, const chat_message *messages, 
 /* Appends the tokens of a task's prompt for a text, up to where the model answers. */
 qaio_status prompt_of_task(const resident *r, const task *t, const char *text, size_t n, token_list *out, qaio_error *err);
 
+/* Those a task belongs to; its caller keeps them from going (resident_acquire_tasks).  NULL: none, an ad-hoc task. */
+const loaded_tasks *resident_loaded(const resident *r, const task *t);
+/* Makes them the newest; set: moved, also on failure. */
+qaio_status resident_take_tasks(resident *r, task_set *set, qaio_error *err);
+void resident_free_tasks(resident *r);
+
 /* Finds what the prompts of every task begin with: computed with the first text, pinned from then on. */
-qaio_status resident_find_prefixes(resident *r, qaio_error *err);
+qaio_status loaded_find_prefixes(const resident *r, loaded_tasks *loaded, qaio_error *err);
 /* How many tokens of the prompt are that beginning; 0 where it begins otherwise. */
 size_t task_prefix(const resident *r, const task *t, const token_list *prompt);
 

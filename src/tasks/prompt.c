@@ -55,18 +55,17 @@ static qaio_status find_prefix(const resident *r, const task *t, token_list *out
     return status;
 }
 
-qaio_status resident_find_prefixes(resident *r, qaio_error *err) {
-    size_t n = task_set_size(r->tasks);
+qaio_status loaded_find_prefixes(const resident *r, loaded_tasks *loaded, qaio_error *err) {
+    size_t n = task_set_size(loaded->set);
     qaio_status status = QAIO_OK;
-    if (!(r->prefixes = mem_array(n, sizeof *r->prefixes))) return error_memory(err);
-    for (size_t i = 0; i < n && !status; i++) status = find_prefix(r, task_set_at(r->tasks, i), &r->prefixes[i], err);
+    if (!(loaded->prefixes = mem_array(n, sizeof *loaded->prefixes))) return error_memory(err);
+    for (size_t i = 0; i < n && !status; i++) status = find_prefix(r, task_set_at(loaded->set, i), &loaded->prefixes[i], err);
     return status;
 }
 
 size_t task_prefix(const resident *r, const task *t, const token_list *prompt) {
-    for (size_t i = 0; i < task_set_size(r->tasks); i++) {
-        if (task_set_at(r->tasks, i) != t) continue;
-        return common_prefix(&r->prefixes[i], prompt) == r->prefixes[i].n ? r->prefixes[i].n : 0;
-    }
-    return 0;
+    const loaded_tasks *loaded = resident_loaded(r, t);
+    if (!loaded) return 0;
+    const token_list *prefix = &loaded->prefixes[task_set_index(loaded->set, t)];
+    return common_prefix(prefix, prompt) == prefix->n ? prefix->n : 0;
 }

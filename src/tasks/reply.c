@@ -158,14 +158,14 @@ static qaio_status fit(const resident *r, const chat_message *messages, size_t n
     return status;
 }
 
-static qaio_status fit_with_system(const resident *r, const chat_message *messages, size_t n, const reply_params *params, token_list *out,
-                                   size_t *n_dropped, qaio_error *err) {
+static qaio_status fit_with_system(const resident *r, const task *chat, const chat_message *messages, size_t n, const reply_params *params,
+                                   token_list *out, size_t *n_dropped, qaio_error *err) {
     chat_options options = {.add_generation_prompt = true, .enable_thinking = params->enable_thinking < 0 ? 0 : params->enable_thinking};
-    size_t n_reply = tokens_wanted(r->chat, params);
-    if (!r->chat || strcmp(messages[0].role, "system") == 0) return fit(r, messages, n, &options, n_reply, out, n_dropped, err);
+    size_t n_reply = tokens_wanted(chat, params);
+    if (!chat || strcmp(messages[0].role, "system") == 0) return fit(r, messages, n, &options, n_reply, out, n_dropped, err);
     chat_message *all = mem_array(n + 1, sizeof *all);
     if (!all) return error_memory(err);
-    all[0] = (chat_message){.role = "system", .content = r->chat->system, .content_bytes = strlen(r->chat->system)};
+    all[0] = (chat_message){.role = "system", .content = chat->system, .content_bytes = strlen(chat->system)};
     memcpy(all + 1, messages, n * sizeof *all);
     qaio_status status = fit(r, all, n + 1, &options, n_reply, out, n_dropped, err);
     mem_free(all);
@@ -177,8 +177,11 @@ qaio_status reply_start(reply **out, resident *r, const chat_message *messages, 
     if (n_messages == 0) return error_set(err, QAIO_ERR_ARGUMENT, "there are no messages");
     token_list prompt = {0};
     size_t n_dropped = 0;
-    qaio_status status = fit_with_system(r, messages, n_messages, params, &prompt, &n_dropped, err);
-    if (!status) status = start(out, r, &prompt, r->chat, params, n_dropped, err);
+    const task_set *tasks = resident_acquire_tasks(r);
+    const task *chat = task_set_chat(tasks);
+    qaio_status status = fit_with_system(r, chat, messages, n_messages, params, &prompt, &n_dropped, err);
+    if (!status) status = start(out, r, &prompt, chat, params, n_dropped, err);
+    resident_release_tasks(r, tasks);
     token_list_deinit(&prompt);
     return status;
 }

@@ -48,68 +48,24 @@ static qaio_status open_engine(resident *r, const resident_options *o, qaio_erro
     return status;
 }
 
-/* ---- calibrations ---- */
-
-static uint64_t model_stamp(const resident *r) {
-    uint64_t stamp = checkpoint_stamp(r->source);
-    if (stamp) return stamp;
-    size_t bytes;
-    const void *image = embedded_model(&bytes);
-    return hash_bytes(HASH_BEGIN, image, bytes);
-}
-
-static calibration_key key_of(const resident *r, const task *t, uint64_t stamp) {
-    return (calibration_key){t, resident_model_name(r), dtype_get(model_type(resident_model(r)))->name, stamp};
-}
-
-calibration_key resident_calibration_key(const resident *r, const task *t) { return key_of(r, t, model_stamp(r)); }
-
-const found_calibration *resident_calibration(const resident *r, const task *t) {
-    for (size_t i = 0; i < task_set_size(r->tasks); i++)
-        if (task_set_at(r->tasks, i) == t && t->kind == TASK_LABEL) return &r->calibrations[i];
-    return NULL;
-}
-
-/* A file that cannot be used is no reason not to start: the answers say that they are not calibrated, and `why_not` says why. */
-static qaio_status load_calibrations(resident *r, qaio_error *err) {
-    size_t n = task_set_size(r->tasks);
-    uint64_t stamp = 0; /* hashes a whole embedded model: only where there is something to compare it with */
-    if (!(r->calibrations = mem_array(n, sizeof *r->calibrations))) return error_memory(err);
-    for (size_t i = 0; i < n; i++) {
-        const task *t = task_set_at(r->tasks, i);
-        found_calibration *found = &r->calibrations[i];
-        char *path = t->kind == TASK_LABEL ? calibration_path(t, resident_model_name(r)) : NULL;
-        if (path && file_exists(path)) {
-            if (!stamp) stamp = model_stamp(r);
-            calibration_key key = key_of(r, t, stamp);
-            found->is_found = true;
-            found->is_used = calibration_load(&found->stored, &key, path, &found->why_not) == QAIO_OK;
-        }
-        mem_free(path);
-    }
-    return QAIO_OK;
-}
-
-static const task *find_chat(const task_set *tasks) {
-    for (size_t i = 0; i < task_set_size(tasks); i++)
-        if (task_set_at(tasks, i)->kind == TASK_CHAT) return task_set_at(tasks, i);
-    return NULL;
-}
-
 qaio_status resident_open(resident **out, const resident_options *options, qaio_error *err) {
     resident *r = mem_zalloc(sizeof *r);
     if (!r) return error_memory(err);
-    qaio_status status = task_set_open(&r->tasks, options->tasks_dir, err);
+    pthread_mutex_init(&r->tasks_lock, NULL);
+    const char *dir = options->tasks_dir;
+    task_set *tasks = NULL;
+    qaio_status status = task_set_open(&tasks, dir, err); /* first: a mistake in a file is said at once */
+    if (!status && dir && !(r->tasks_dir = mem_strndup(dir, strlen(dir)))) status = error_memory(err);
     if (!status) status = kernels_select(&r->kernels, options->cpu, err);
     if (!status) status = pool_new(&r->pool, options->n_threads, err);
     if (!status) status = open_checkpoint(&r->source, options->model, err);
     if (!status) status = open_engine(r, options, err);
-    if (!status) status = load_calibrations(r, err);
     if (!status) {
-        r->chat = find_chat(r->tasks);
-        status = resident_find_prefixes(r, err);
+        status = resident_take_tasks(r, tasks, err);
+        tasks = NULL;
     }
     if (status) {
+        task_set_free(tasks);
         resident_close(r);
         return status;
     }
@@ -122,10 +78,9 @@ void resident_close(resident *r) {
     engine_free(r->engine);
     checkpoint_close(r->source);
     pool_free(r->pool);
-    for (size_t i = 0; r->prefixes && i < task_set_size(r->tasks); i++) token_list_deinit(&r->prefixes[i]);
-    mem_free(r->prefixes);
-    mem_free(r->calibrations);
-    task_set_free(r->tasks);
+    resident_free_tasks(r);
+    pthread_mutex_destroy(&r->tasks_lock);
+    mem_free(r->tasks_dir);
     mem_free(r);
 }
 
@@ -136,7 +91,6 @@ const model *resident_model(const resident *r) { return engine_model(r->engine);
 engine *resident_engine(resident *r) { return r->engine; }
 const tokenizer *resident_tokenizer(const resident *r) { return checkpoint_tokenizer(r->source); }
 const chat_template *resident_template(const resident *r) { return checkpoint_template(r->source); }
-const task_set *resident_tasks(const resident *r) { return r->tasks; }
 const kernels *resident_kernels(const resident *r) { return r->kernels; }
 int resident_threads(const resident *r) { return pool_threads(r->pool); }
 void resident_hold(resident *r) { engine_hold(r->engine); }

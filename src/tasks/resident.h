@@ -37,7 +37,7 @@ const model *resident_model(const resident *r);
 engine *resident_engine(resident *r);
 const tokenizer *resident_tokenizer(const resident *r);
 const chat_template *resident_template(const resident *r);
-const task_set *resident_tasks(const resident *r);
+const task_set *resident_tasks(const resident *r); /* for programs that never reload them */
 const kernels *resident_kernels(const resident *r);
 int resident_threads(const resident *r);
 
@@ -58,6 +58,17 @@ const found_calibration *resident_calibration(const resident *r, const task *t);
 /* What a new calibration of the task would be made for; borrows from the resident. */
 calibration_key resident_calibration_key(const resident *r, const task *t);
 
+/* The tasks as they are now, counted: they and all answers that point to them stay until the release, whatever is reloaded meanwhile.  Who
+ * starts a read or a reply holds the tasks it is for until it is finished. */
+const task_set *resident_acquire_tasks(resident *r);
+void resident_release_tasks(resident *r, const task_set *tasks); /* takes NULL */
+
+/* Reads the built-in tasks, those of tasks_dir and the calibrations anew.  All or nothing: after an error the tasks are as before.  One
+ * caller at a time. */
+qaio_status resident_reload_tasks(resident *r, qaio_error *err);
+/* How the last reload ended; fills err where it failed. */
+qaio_status resident_reload_status(resident *r, qaio_error *err);
+
 /* What is started between the two begins together, in one pass over the weights.  Counted; keep it short, everybody waits. */
 void resident_hold(resident *r);
 void resident_release(resident *r);
@@ -68,6 +79,7 @@ typedef struct label_read label_read;
 
 typedef struct label_answer {
     const task *task;
+    task_layout layout;                    /* how it was read */
     size_t label;                          /* the most probable one */
     bool is_unsure;                        /* its probability is below the task's abstain_below */
     double raw[TASK_MAX_LABELS];           /* probabilities over the labels as the model gives them, in the order of task->labels */
@@ -79,20 +91,6 @@ typedef struct label_answer {
     double total_ms;
 } label_answer;
 
-/* Starts the reading of a text's label; the text is copied.  Special tokens in it are plain text.  QAIO_ERR_ARGUMENT: the text is empty or
- * only white space, or the task is no label task; QAIO_ERR_LIMIT: it does not fit the context; QAIO_ERR_BUSY: the queue is full. */
-    task_layout layout;                    /* how it was read */
-qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
-/* Waits and frees, also on failure. */
-qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err);
-/* label_finish still has to be called; it returns QAIO_ERR_CANCELLED, or the answer if it was there, or comes for others that share its
- * prompt. */
-void label_cancel(label_read *read);
-
-/* ---- replies ---- */
-
-#define REPLY_MAX_STOPS      16
-#define REPLY_MAX_STOP_BYTES 256
 /* What is read from one text. */
 typedef struct label_request {
     const task *const *tasks; /* label tasks */
@@ -103,15 +101,28 @@ typedef struct label_request {
 } label_request;
 #define LABELS_MAX_TASKS 64
 
-#define REPLY_DEFAULT_TOKENS 128
-
-typedef struct reply_params {
+/* Starts the reading of a text's label; the text is copied.  Special tokens in it are plain text.  QAIO_ERR_ARGUMENT: the text is empty or
+ * only white space, or the task is no label task; QAIO_ERR_LIMIT: it does not fit the context; QAIO_ERR_BUSY: the queue is full. */
+qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
 /* Starts all of a request in one pass over the weights: reads[n_tasks].  Tasks of LAYOUT_SHARED with the same analyst are forks of one
  * prompt; LAYOUT_PROBE reads after the chat's prompt.  All or nothing.  Fails as label_start does; QAIO_ERR_ARGUMENT also: a layout that a
  * task has no prompt for.  The reads of a request belong to one thread. */
 qaio_status labels_start(label_read **reads, resident *r, const label_request *request, const char *text, size_t n, qaio_error *err);
 /* Waits until label_finish would not wait, at most timeout_ms (negative: for ever); false: not yet. */
 bool label_wait(label_read *read, int timeout_ms);
+/* Waits and frees, also on failure. */
+qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err);
+/* label_finish still has to be called; it returns QAIO_ERR_CANCELLED, or the answer if it was there, or comes for others that share its
+ * prompt. */
+void label_cancel(label_read *read);
+
+/* ---- replies ---- */
+
+#define REPLY_MAX_STOPS      16
+#define REPLY_MAX_STOP_BYTES 256
+#define REPLY_DEFAULT_TOKENS 128
+
+typedef struct reply_params {
     float temperature, top_p, repetition_penalty; /* negative: the checkpoint's, else 0.7, 0.8, 1 */
     int32_t top_k;                                /* negative: the checkpoint's, else 0 (all) */
     bool has_seed;                                /* false: a fresh one for each reply */
@@ -132,6 +143,10 @@ typedef struct reply reply;
  * them, or a parameter is out of range; QAIO_ERR_LIMIT: even the last message alone does not fit; QAIO_ERR_BUSY. */
 qaio_status reply_start(reply **out, resident *r, const chat_message *messages, size_t n_messages, const reply_params *params,
                         qaio_error *err);
+/* The same, and the labels of the last message, all started together: tasks of LAYOUT_PROBE read in forks of the reply's own prompt, in the
+ * step that yields its first token.  reads[n_tasks]; they may be finished before and after the reply. */
+qaio_status reply_start_labelled(reply **out, label_read **reads, resident *r, const label_request *labels, const chat_message *messages,
+                                 size_t n_messages, const reply_params *params, qaio_error *err);
 /* A continuation of a raw text, no template; special tokens in it are recognised (/v1/completions). */
 qaio_status reply_start_raw(reply **out, resident *r, const char *prompt, size_t n, const reply_params *params, qaio_error *err);
 /* A generate task on a text. */
@@ -143,10 +158,6 @@ typedef enum reply_step { REPLY_PIECE, REPLY_END, REPLY_TIMEOUT } reply_step;
 /* One generated token as it concerns a reader. */
 typedef struct reply_piece {
     const char
-/* The same, and the labels of the last message, all started together: tasks of LAYOUT_PROBE read in forks of the reply's own prompt, in the
- * step that yields its first token.  reads[n_tasks]; they may be finished before and after the reply. */
-qaio_status reply_start_labelled(reply **out, label_read **reads, resident *r, const label_request *labels, const chat_message *messages,
-                                 size_t n_messages, const reply_params *params, qaio_error *err);
         *text; /* whole characters to show now, often "" (an unfinished character, a possible stop string); valid until the next call */
     size_t n;
     bool is_token;     /* false: text that was held back and comes at the end */

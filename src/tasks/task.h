@@ -78,6 +78,9 @@ void task_set_free(task_set *set);
 
 size_t task_set_size(const task_set *set);
 const task *task_set_at(const task_set *set, size_t i); /* in the order of the built-in list, then by name */
+#define TASK_NOT_IN_SET SIZE_MAX
+size_t task_set_index(const task_set *set, const task *t); /* of a task by its address, else TASK_NOT_IN_SET */
+const task *task_set_chat(const task_set *set);            /* the task that replies where none is named, or NULL */
 /* QAIO_ERR_NOT_FOUND names the tasks there are. */
 qaio_status task_set_find(const task **out, const task_set *set, const char *name, qaio_error *err);
 

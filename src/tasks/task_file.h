@@ -17,6 +17,9 @@
 /* [a-z0-9-]+, shorter than TASK_NAME_BYTES. */
 bool task_name_is_valid(const char *name);
 
+/* *.yaml, but not hidden: editors leave such. */
+bool task_file_is_named(const char *name);
+
 /* `path` is only named in errors, as "path:line".  *out is owned by the caller: task_deinit. */
 qaio_status task_parse(task *out, const char *path, const char *text, size_t n, qaio_error *err);
 void task_deinit(task *t);

@@ -77,9 +77,9 @@ typedef struct names {
 
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static bool is_task_file(const char *name) {
+bool task_file_is_named(const char *name) {
     size_t n = strlen(name);
-    return name[0] != '.' && n > 5 && strcmp(name + n - 5, ".yaml") == 0; /* editors leave hidden files */
+    return name[0] != '.' && n > 5 && strcmp(name + n - 5, ".yaml") == 0;
 }
 
 static qaio_status list_files(names *out, const char *dir, qaio_error *err) {
@@ -97,7 +97,7 @@ static qaio_status list_files(names *out, const char *dir, qaio_error *err) {
             if (errno) status = error_errno(err, dir, "read the folder of tasks", errno);
             break;
         }
-        if (!is_task_file(e->d_name)) continue;
+        if (!task_file_is_named(e->d_name)) continue;
         if (out->n == TASK_MAX_TASKS)
             status = error_at(err, QAIO_ERR_LIMIT, dir, -1, "more than %d files *.yaml", TASK_MAX_TASKS);
         else if (!(out->items[out->n] = mem_strndup(e->d_name, strlen(e->d_name))))
@@ -154,6 +154,18 @@ void task_set_free(task_set *set) {
 size_t task_set_size(const task_set *set) { return set->n; }
 
 const task *task_set_at(const task_set *set, size_t i) { return &set->entries[i].task; }
+
+size_t task_set_index(const task_set *set, const task *t) {
+    for (size_t i = 0; i < set->n; i++)
+        if (&set->entries[i].task == t) return i;
+    return TASK_NOT_IN_SET;
+}
+
+const task *task_set_chat(const task_set *set) {
+    for (size_t i = 0; i < set->n; i++)
+        if (set->entries[i].task.kind == TASK_CHAT) return &set->entries[i].task;
+    return NULL;
+}
 
 qaio_status task_set_find(const task **out, const task_set *set, const char *name, qaio_error *err) {
     for (size_t i = 0; i < set->n; i++) {

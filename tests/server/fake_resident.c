@@ -16,7 +16,7 @@ static const char *const words[] = {"听起来", "你", "今天", "过得", "不
 struct resident {
     task_set *tasks;
     int token_ms;
-    atomic_size_t n_active;
+    atomic_size_t n_active, n_held;
     atomic_uint_fast64_t n_jobs, n_generated;
 };
 
@@ -50,6 +50,7 @@ resident *fake_resident_new(int token_ms) {
 }
 
 void fake_resident_free(resident *r) {
+    if (atomic_load(&r->n_held)) abort(); /* a request kept its tasks */
     task_set_free(r->tasks);
     mem_free(r);
 }
@@ -59,6 +60,17 @@ const char *resident_model_name(const resident *r) {
     return FAKE_MODEL;
 }
 const task_set *resident_tasks(const resident *r) { return r->tasks; }
+const task_set *resident_acquire_tasks(resident *r) {
+    atomic_fetch_add(&r->n_held, 1);
+    return r->tasks;
+}
+void resident_release_tasks(resident *r, const task_set *tasks) {
+    if (tasks) atomic_fetch_sub(&r->n_held, 1);
+}
+qaio_status resident_reload_status(resident *r, qaio_error *err) {
+    (void)r, (void)err;
+    return QAIO_OK;
+}
 const tokenizer *resident_tokenizer(const resident *r) { return (const tokenizer *)r; }
 engine *resident_engine(resident *r) { return (engine *)r; }
 void resident_hold(resident *r) { (void)r; }
