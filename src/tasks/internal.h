@@ -10,7 +10,10 @@
 typedef struct loaded_tasks loaded_tasks;
 struct loaded_tasks {
     task_set *set;
+    char *analyst;                   /* the prompt of LAYOUT_SHARED that names all tasks */
     token_list *prefixes;            /* by task: what all its prompts begin with */
+    token_list *shared_prefixes;     /* by task: the same in LAYOUT_SHARED */
+    double *(*priors)[TASK_LAYOUTS]; /* by task: of a text without content, NULL until they are known; under the resident's lock */
     found_calibration *calibrations; /* by task */
     size_t n_users;                  /* under the resident's lock */
     loaded_tasks *older;
@@ -31,8 +34,11 @@ struct resident {
 /* Appends the tokens of the rendered conversation; contents are literal text. */
 qaio_status prompt_of_messages(const resident *r, const chat_message *messages, size_t n, const chat_options *options, token_list *out,
                                qaio_error *err);
-/* Appends the tokens of a task's prompt for a text, up to where the model answers. */
-qaio_status prompt_of_task(const resident *r, const task *t, const char *text, size_t n, token_list *out, qaio_error *err);
+/* Appends the tokens of a task's prompt for a text, up to where the model answers, or to where the task's opening follows. */
+qaio_status prompt_of_task(const resident *r, const task *t, task_layout layout, const char *text, size_t n, token_list *out,
+                           qaio_error *err);
+/* How the answer begins in the layouts that fork: the task's own opening, else its title and a colon. */
+void opening_append(str *out, const task *t);
 
 /* Those a task belongs to; its caller keeps them from going (resident_acquire_tasks).  NULL: none, an ad-hoc task. */
 const loaded_tasks *resident_loaded(const resident *r, const task *t);
@@ -43,6 +49,6 @@ void resident_free_tasks(resident *r);
 /* Finds what the prompts of every task begin with: computed with the first text, pinned from then on. */
 qaio_status loaded_find_prefixes(const resident *r, loaded_tasks *loaded, qaio_error *err);
 /* How many tokens of the prompt are that beginning; 0 where it begins otherwise. */
-size_t task_prefix(const resident *r, const task *t, const token_list *prompt);
+size_t task_prefix(const resident *r, const task *t, task_layout layout, const token_list *prompt);
 
 #endif

@@ -46,8 +46,15 @@ static qaio_status load_calibrations(const resident *r, loaded_tasks *loaded, qa
 
 static void loaded_free(loaded_tasks *loaded) {
     if (!loaded) return;
-    for (size_t i = 0; loaded->prefixes && i < task_set_size(loaded->set); i++) token_list_deinit(&loaded->prefixes[i]);
+    for (size_t i = 0; i < task_set_size(loaded->set); i++) {
+        if (loaded->prefixes) token_list_deinit(&loaded->prefixes[i]);
+        if (loaded->shared_prefixes) token_list_deinit(&loaded->shared_prefixes[i]);
+        for (int k = 0; loaded->priors && k < TASK_LAYOUTS; k++) mem_free(loaded->priors[i][k]);
+    }
+    mem_free(loaded->analyst);
     mem_free(loaded->prefixes);
+    mem_free(loaded->shared_prefixes);
+    mem_free(loaded->priors);
     mem_free(loaded->calibrations);
     task_set_free(loaded->set);
     mem_free(loaded);

@@ -6,7 +6,7 @@
 #include <sys/random.h>
 
 #include "base/mem.h"
-#include "tasks/internal.h"
+#include "tasks/label.h"
 
 #define FALLBACK_TEMPERATURE 0.7f
 #define FALLBACK_TOP_P       0.8f
@@ -14,6 +14,7 @@
 struct reply {
     resident *r;
     engine_job *job;
+    score_source *scores; /* of the labels that are read in forks of its prompt; or NULL */
     detokenizer text;
     str held;  /* whole characters not shown yet */
     str shown; /* of the last reply_next */
@@ -86,7 +87,7 @@ static uint32_t tokens_wanted(const task *t, const reply_params *params) {
 }
 
 static qaio_status start(reply **out, resident *r, const token_list *prompt, const task *t, const reply_params *params, size_t n_dropped,
-                         qaio_error *err) {
+                         label_job *labels, qaio_error *err) {
     reply *p = mem_zalloc(sizeof *p);
     if (!p) return error_memory(err);
     p->r = r;
@@ -95,14 +96,16 @@ static qaio_status start(reply **out, resident *r, const token_list *prompt, con
     job_params job = {.kind = JOB_GENERATE,
                       .prompt = prompt->ids,
                       .n_prompt = prompt->n,
-                      .n_pin = t ? task_prefix(r, t, prompt) : 0,
+                      .n_pin = t ? task_prefix(r, t, t->layout, prompt) : 0,
                       .max_new = tokens_wanted(t, params),
                       .stop_tokens = stops,
                       .n_stop_tokens = stop_tokens(r, stops),
                       .n_top = params->n_top};
+    if (labels) job.groups = labels->groups, job.n_groups = labels->n_groups;
     qaio_status status = fill_sampling(&job.sampling, resident_desc(r), t, params, err);
     if (!status) status = copy_stops(p, params, err);
     if (!status) status = engine_submit(r->engine, &job, &p->job, err);
+    if (!status && labels) p->scores = label_job_is_reply(labels, p->job);
     if (status)
         reply_free(p);
     else
@@ -172,24 +175,68 @@ static qaio_status fit_with_system(const resident *r, const task *chat, const ch
     return status;
 }
 
-qaio_status reply_start(reply **out, resident *r, const chat_message *messages, size_t n_messages, const reply_params *params,
-                        qaio_error *err) {
-    if (n_messages == 0) return error_set(err, QAIO_ERR_ARGUMENT, "there are no messages");
+/* labels: read in forks of its prompt, or NULL. */
+static qaio_status start_conversation(reply **out, label_job *labels, resident *r, const chat_message *messages, size_t n_messages,
+                                      const reply_params *params, qaio_error *err) {
     token_list prompt = {0};
     size_t n_dropped = 0;
     const task_set *tasks = resident_acquire_tasks(r);
     const task *chat = task_set_chat(tasks);
     qaio_status status = fit_with_system(r, chat, messages, n_messages, params, &prompt, &n_dropped, err);
-    if (!status) status = start(out, r, &prompt, chat, params, n_dropped, err);
+    if (!status) status = start(out, r, &prompt, chat, params, n_dropped, labels, err);
     resident_release_tasks(r, tasks);
     token_list_deinit(&prompt);
     return status;
 }
 
+/* The reply with those planned tasks that are read in forks of its prompt. */
+static qaio_status start_probed(reply **out, label_read **reads, const label_plan *plans, resident *r, const label_request *labels,
+                                const chat_message *messages, size_t n_messages, const reply_params *params, qaio_error *err) {
+    size_t first = 0;
+    while (first < labels->n_tasks && plans[first].layout != LAYOUT_PROBE) first++;
+    if (first == labels->n_tasks) return start_conversation(out, NULL, r, messages, n_messages, params, err);
+    label_job job;
+    qaio_status status = label_job_init(&job, err);
+    if (status) return status;
+    status = label_job_add_together(&job, reads, r, plans, first, labels, err);
+    if (!status) status = start_conversation(out, &job, r, messages, n_messages, params, err);
+    label_job_deinit(&job);
+    return status;
+}
+
+qaio_status reply_start_labelled(reply **out, label_read **reads, resident *r, const label_request *labels, const chat_message *messages,
+                                 size_t n_messages, const reply_params *params, qaio_error *err) {
+    if (n_messages == 0) return error_set(err, QAIO_ERR_ARGUMENT, "there are no messages");
+    const chat_message *last = &messages[n_messages - 1];
+    label_plan *plans;
+    reply *p = NULL;
+    qaio_status status = plans_new(&plans, r, labels, last->content, last->content_bytes, err);
+    if (status) return status;
+    for (size_t i = 0; i < labels->n_tasks; i++) reads[i] = NULL;
+    bool is_held = hold_for(r, last->content_bytes);
+    status = start_probed(&p, reads, plans, r, labels, messages, n_messages, params, err);
+    if (!status) status = plans_start(reads, r, plans, labels, last->content, last->content_bytes, err);
+    if (is_held) resident_release(r);
+    plans_free(plans, labels->n_tasks);
+    if (!status) {
+        *out = p;
+        return QAIO_OK;
+    }
+    if (p) reply_finish(p, NULL, NULL);
+    reads_free(reads, labels->n_tasks);
+    return status;
+}
+
+qaio_status reply_start(reply **out, resident *r, const chat_message *messages, size_t n_messages, const reply_params *params,
+                        qaio_error *err) {
+    if (n_messages == 0) return error_set(err, QAIO_ERR_ARGUMENT, "there are no messages");
+    return start_conversation(out, NULL, r, messages, n_messages, params, err);
+}
+
 qaio_status reply_start_raw(reply **out, resident *r, const char *prompt, size_t n, const reply_params *params, qaio_error *err) {
     token_list ids = {0};
     qaio_status status = tokenizer_encode(resident_tokenizer(r), prompt, n, NULL, 0, &ids, err);
-    if (!status) status = start(out, r, &ids, NULL, params, 0, err);
+    if (!status) status = start(out, r, &ids, NULL, params, 0, NULL, err);
     token_list_deinit(&ids);
     return status;
 }
@@ -198,8 +245,8 @@ qaio_status reply_start_task(reply **out, resident *r, const task *t, const char
                              qaio_error *err) {
     if (t->kind != TASK_GENERATE) return error_set(err, QAIO_ERR_ARGUMENT, "%s does not generate a text", t->name);
     token_list prompt = {0};
-    qaio_status status = prompt_of_task(r, t, text, n, &prompt, err);
-    if (!status) status = start(out, r, &prompt, t, params, 0, err);
+    qaio_status status = prompt_of_task(r, t, t->layout, text, n, &prompt, err);
+    if (!status) status = start(out, r, &prompt, t, params, 0, NULL, err);
     token_list_deinit(&prompt);
     return status;
 }
@@ -278,6 +325,7 @@ qaio_status reply_finish(reply *p, reply_result *out, qaio_error *err) {
     job_result result;
     bool has_failed = p->held.failed || p->shown.failed;
     engine_cancel(p->job);
+    if (p->scores) source_leave_job(p->scores);
     qaio_status status = engine_finish(p->job, NULL, &result, err);
     if (!status && has_failed) status = error_memory(err);
     if (!status && out)

@@ -26,6 +26,7 @@ typedef enum task_layout {
     LAYOUT_SHARED, /* label: one analyst's prompt for many tasks, each reads behind its own opening of the answer ("情绪：") */
     LAYOUT_PROBE,  /* label: the chat's own prompt, read behind the opening: costs nearly nothing beside a reply */
 } task_layout;
+#define TASK_LAYOUTS 4
 
 /* The layout's name as files and requests have it; false: there is none such. */
 const char *task_layout_name(task_layout layout);
