@@ -19,10 +19,11 @@ static json_t *by_label(const task *t, const double *values) {
 json_t *answer_to_json(const label_answer *a, const char *model_name) {
     const task *t = a->task;
     const task_label *label = &t->labels[a->label];
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:I}", "task", t->name, "label", a->is_unsure ? "unsure" : label->id,
-                     "text", a->is_unsure ? "" : label->text, "emoji", a->is_unsure ? "" : label->emoji, "probability",
-                     number(a->probabilities[a->label]), "probabilities", by_label(t, a->probabilities), "raw", by_label(t, a->raw),
-                     "calibrated", a->is_calibrated, "model", model_name, "task_version", (json_int_t)t->version);
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:I, s:o*}", "task", t->name, "label",
+                     a->is_unsure ? "unsure" : label->id, "text", a->is_unsure ? "" : label->text, "emoji",
+                     a->is_unsure ? "" : label->emoji, "probability", number(a->probabilities[a->label]), "probabilities",
+                     by_label(t, a->probabilities), "raw", by_label(t, a->raw), "calibrated", a->is_calibrated, "model", model_name,
+                     "task_version", (json_int_t)t->version, "label_mass", a->has_mass ? number(a->mass) : NULL);
 }
 
 static const char *kind_name(task_kind kind) { return kind == TASK_LABEL ? "label" : kind == TASK_CHAT ? "chat" : "generate"; }
@@ -34,8 +35,7 @@ json_t *task_to_json(const task *t) {
         json_array_append_new(labels, json_pack("{s:s, s:s, s:s}", "id", l->id, "text", l->text, "emoji", l->emoji));
     }
     return json_pack("{s:s, s:I, s:{s:s, s:s}, s:s, s:s, s:o}", "name", t->name, "version", (json_int_t)t->version, "title", "zh",
-                     t->title_zh, "en", t->title_en, "kind", kind_name(t->kind), "layout", t->layout == LAYOUT_PLAIN ? "plain" : "own",
-                     "labels", labels);
+                     t->title_zh, "en", t->title_en, "kind", kind_name(t->kind), "layout", task_layout_name(t->layout), "labels", labels);
 }
 
 json_t *usage_to_json(size_t n_prompt, size_t n_cached, size_t n_generated) {
