@@ -82,17 +82,22 @@ static void add_row(score_tree *t, uint32_t node, uint32_t *run_of, size_t *n_ro
 
 /* Blocks that each run writes, and that are needed at the same time. */
 static void count_blocks(score_tree *t) {
-    size_t total = 0, longest = 0;
+    size_t total = 0;
     for (size_t i = 0; i < t->n_runs; i++) {
         score_run *run = &t->runs[i];
         run->n_blocks = (run->position + run->n - 1) / KV_BLOCK - run->position / KV_BLOCK + 1;
         total += run->n_blocks;
         size_t path = 0;
         for (uint32_t r = (uint32_t)i; r != SCORE_NONE; r = t->runs[r].parent) path += t->runs[r].n_blocks;
-        if (path > longest) longest = path;
+        if (path > t->n_least) t->n_least = path;
     }
-    size_t most = longest > SCORE_MAX_BLOCKS ? longest : SCORE_MAX_BLOCKS;
-    t->n_blocks = total < most ? total : most;
+    t->n_blocks = total;
+    score_tree_limit(t, SCORE_MAX_BLOCKS);
+}
+
+void score_tree_limit(score_tree *t, size_t n_blocks) {
+    if (n_blocks < t->n_least) n_blocks = t->n_least;
+    if (n_blocks < t->n_blocks) t->n_blocks = n_blocks;
 }
 
 static qaio_status add_runs(score_tree *t, size_t n_prompt, qaio_error *err) {

@@ -48,6 +48,7 @@ typedef struct score_tree {
     size_t n_runs;
     int32_t *row_tokens;
     uint32_t *row_nodes;
+    size_t n_least;  /* KV blocks of the longest path: without so many nothing can be computed */
     size_t n_blocks; /* at most held at the same time */
     size_t n_held;
     size_t n_points; /* nodes whose children wait for their logits */
@@ -55,6 +56,8 @@ typedef struct score_tree {
 
 /* groups: checked by the caller.  QAIO_ERR_MEMORY. */
 qaio_status score_tree_init(score_tree *t, const score_group *groups, size_t n_groups, size_t n_prompt, qaio_error *err);
+/* Makes do with so many blocks, if they are at least n_least. */
+void score_tree_limit(score_tree *t, size_t n_blocks);
 void score_tree_deinit(score_tree *t); /* the runs' sequences have been cleared */
 
 /* What the logits after a node are needed for. */
