@@ -308,6 +308,7 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
     else
         status = error_memory(err);
     if (!status) status = score_tree_init(&job->scores, p->groups, p->n_groups, p->n_prompt, err);
+    if (job->n_blocks < e->kv.max_blocks) score_tree_limit(&job->scores, e->kv.max_blocks - job->n_blocks);
     job->n_blocks += job->scores.n_blocks;
     if (!status && p->kind == JOB_GENERATE) status = prepare_generation(job, p, model_description(e->model)->vocab_size, err);
     if (status) {
