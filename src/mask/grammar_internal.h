@@ -65,6 +65,13 @@ struct grammar {
     qaio_status status;
 };
 
+/* grammar_next, at once where it is known: masks are made of nothing else. */
+static inline expr grammar_step(grammar *g, expr state, uint8_t byte) {
+    const uint32_t *next = g->nodes[state].next;
+    expr known = next ? next[g->classes[byte]] : NEXT_UNKNOWN;
+    return known != NEXT_UNKNOWN ? known : grammar_next(g, state, byte);
+}
+
 /* The one node with these contents; EXPR_NOTHING after a failure. */
 expr grammar_node(grammar *g, node_kind kind, uint32_t a, uint32_t b, uint32_t c, uint32_t d);
 expr grammar_pooled(grammar *g, node_kind kind, const uint32_t *words, size_t n);

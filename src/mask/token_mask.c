@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "mask/grammar_internal.h"
 
 typedef struct cached_mask {
     expr state; /* 0: free */
@@ -51,6 +52,7 @@ void token_mask_free(token_mask *m) {
 /* Sets the bit of every token that the automaton lets through: one walk over the trie, without the subtrees that it does not. */
 static void walk(token_mask *m, expr state, uint64_t *bits) {
     const token_trie *trie = m->trie;
+    grammar *g = m->grammar;
     expr *path = m->path;
     path[0] = state;
     for (size_t i = 0; i < trie->n_tokens;) {
@@ -58,7 +60,7 @@ static void walk(token_mask *m, expr state, uint64_t *bits) {
         const uint8_t *bytes = trie->bytes + t->begin;
         size_t depth = t->shared;
         while (depth < t->n && path[depth] != EXPR_NOTHING) {
-            path[depth + 1] = grammar_next(m->grammar, path[depth], bytes[depth]);
+            path[depth + 1] = grammar_step(g, path[depth], bytes[depth]);
             depth++;
         }
         if (path[depth] != EXPR_NOTHING) {
