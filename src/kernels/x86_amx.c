@@ -80,11 +80,12 @@ SUM_BLOCK(sum_even, TILE_C0, TILE_A0, TILE_B0)
 SUM_BLOCK(sum_odd, TILE_C1, TILE_A1, TILE_B1)
 SUM_BLOCK(sum_rest, TILE_C_REST, TILE_A_REST, TILE_B0)
 
-/* Blocks b and b + 1 of the chunk, the second if there is one. */
-ALWAYS_INLINE void sum_pair(workspace *s, const chunk *c, size_t b, const int8_t *q, size_t q_stride, bool is_rest) {
+/* Blocks b and b + 1 of the n_blocks of a chunk, the second if there is one. */
+ALWAYS_INLINE void sum_pair(workspace *s, size_t b, size_t n_blocks, const int8_t *q, size_t q_stride, bool is_rest) {
     int32_t(*sums)[TILE_ROWS][PACK_ROWS] = s->sums + (b & 2);
-    for (size_t i = 0; i < 2 && b + i < c->n_blocks; i++) {
+    UNROLL for (size_t i = 0; i < 2; i++) {
         const int8_t *quants = s->quants[b + i][0], *columns = q + (b + i) * PACK_COLS;
+        if (b + i >= n_blocks) return;
         if (is_rest) {
             sum_rest(sums[i], quants, columns, q_stride);
         } else if (i == 0) {
@@ -95,33 +96,56 @@ ALWAYS_INLINE void sum_pair(workspace *s, const chunk *c, size_t b, const int8_t
     }
 }
 
-/* acc[i] = fma(sums, d[row i] * scales, acc[i]) */
-ALWAYS_INLINE void add_block(__m512 acc[TILE_ROWS], int32_t sums[][PACK_ROWS], const float *scales, const float *d, size_t d_stride,
-                             size_t n_rows) {
+/* The rows' scales for the block at hand: four pointers with three rows behind each take few registers, where the compiler would keep 16
+ * pointers in memory. */
+typedef struct row_scales {
+    const float *fourth[4]; /* rows 0, 4, 8 and 12 */
+    size_t stride, stride3; /* one and three rows further */
+} row_scales;
+
+ALWAYS_INLINE row_scales scales_from(const float *d, size_t stride) {
+    row_scales scales = {{d, d + 4 * stride, d + 8 * stride, d + 12 * stride}, stride, 3 * stride};
+    __asm__("" : "+r"(scales.stride3)); /* hides that it is a multiple */
+    return scales;
+}
+
+/* On to the next block.  Hides that the pointers belong together. */
+ALWAYS_INLINE void next_scales(row_scales *d) {
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        d->fourth[i]++;
+        __asm__("" : "+r"(d->fourth[i]));
+    }
+}
+
+ALWAYS_INLINE float scale_of(const row_scales *d, size_t i) { return d->fourth[i / 4][i % 4 == 3 ? d->stride3 : i % 4 * d->stride]; }
+
+/* acc[i] = fma(sums, scale of row i * scales of the group, acc[i]) */
+ALWAYS_INLINE void add_block(__m512 acc[TILE_ROWS], int32_t sums[][PACK_ROWS], const float *scales, row_scales *d, size_t n_rows) {
     __m512 group_scales = _mm512_loadu_ps(scales);
     UNROLL for (size_t i = 0; i < TILE_ROWS; i++) {
         if (i < n_rows) {
-            __m512 scale = _mm512_mul_ps(_mm512_set1_ps(d[i * d_stride]), group_scales);
+            __m512 scale = _mm512_mul_ps(_mm512_set1_ps(scale_of(d, i)), group_scales);
             acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums[i])), scale, acc[i]);
         }
     }
+    next_scales(d);
 }
 
 /* The chunk for n_rows rows from `row` on, the first of the pass being pass_row. */
 ALWAYS_INLINE void run_tile(const matmul_args *a, workspace *s, const chunk *c, size_t pass_row, size_t row, size_t n_rows, bool is_rest) {
-    size_t n_cols = a->w->n_cols_padded, row_blocks = n_cols / PACK_COLS;
+    size_t n_cols = a->w->n_cols_padded, n_blocks = c->n_blocks;
     const int8_t *q = a->xq.q + row * n_cols + c->first_block * PACK_COLS;
-    const float *d = a->xq.d + row * row_blocks + c->first_block;
+    row_scales d = scales_from(a->xq.d + row * (n_cols / PACK_COLS) + c->first_block, n_cols / PACK_COLS);
     float(*partial)[PACK_ROWS] = s->partial + (row - pass_row);
     __m512 acc[TILE_ROWS];
     UNROLL for (size_t i = 0; i < TILE_ROWS; i++) {
         acc[i] = c->is_first || i >= n_rows ? _mm512_setzero_ps() : _mm512_loadu_ps(partial[i]);
     }
-    sum_pair(s, c, 0, q, n_cols, is_rest);
-    for (size_t b = 0; b < c->n_blocks; b += 2) {
-        if (b + 2 < c->n_blocks) sum_pair(s, c, b + 2, q, n_cols, is_rest);
-        add_block(acc, s->sums[b & 2], s->scales[b], d + b, row_blocks, n_rows);
-        if (b + 1 < c->n_blocks) add_block(acc, s->sums[(b & 2) + 1], s->scales[b + 1], d + b + 1, row_blocks, n_rows);
+    sum_pair(s, 0, n_blocks, q, n_cols, is_rest);
+    for (size_t b = 0; b < n_blocks; b += 2) {
+        if (b + 2 < n_blocks) sum_pair(s, b + 2, n_blocks, q, n_cols, is_rest);
+        add_block(acc, s->sums[b & 2], s->scales[b], &d, n_rows);
+        if (b + 1 < n_blocks) add_block(acc, s->sums[(b & 2) + 1], s->scales[b + 1], &d, n_rows);
     }
     UNROLL for (size_t i = 0; i < TILE_ROWS; i++) {
         if (i >= n_rows) continue;
