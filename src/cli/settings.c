@@ -10,7 +10,6 @@ const settings settings_defaults = {
     .repetition_penalty = -1,
     .host = "127.0.0.1",
     .port = 7860,
-    .repeat = 5,
 };
 
 #define AT(field)    .offset = offsetof(settings, field)
@@ -149,8 +148,13 @@ static const option_row inspect_rows[] = {
 const option_group group_inspect = GROUP("Inspect", "检视", inspect_rows);
 
 static const option_row bench_rows[] = {
-    {"repeat", 'r', OPTION_COUNT, AT(repeat), "N", 1, 1000, .help_en = "runs of each measurement, the median counts (default: 5)",
-     .help_zh = "每项测量的次数,取中位数(默认 5)"},
+    {"repeat", 'r', OPTION_COUNT, AT(repeat), "N", 1, 1000,
+     .help_en = "runs of each figure, the median counts (default: as many as fit into 1.5 s, at least 2)",
+     .help_zh = "每项测量的次数,取中位数(默认:1.5 秒内能测几次就几次,至少 2 次)"},
+    {"only", 0, OPTION_TEXT, AT(only), "LIST", .help_en = "of limits, prefill, decode, streams, labels, start only these",
+     .help_zh = "只测其中几项:limits、prefill、decode、streams、labels、start"},
+    {"full", 0, OPTION_FLAG, AT(full), .help_en = "decode at depth 4096 as well, where the context allows it",
+     .help_zh = "另测深度 4096 的生成(上下文够长时)"},
 };
 const option_group group_bench = GROUP("Bench", "测速", bench_rows);
 

@@ -39,7 +39,9 @@ typedef struct settings {
     const char *tokenizer, *template;
     bool plain;
     /* bench */
-    uint64_t repeat;
+    uint64_t repeat; /* 0: by time */
+    const char *only;
+    bool full;
 } settings;
 
 extern const settings settings_defaults;

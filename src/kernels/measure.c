@@ -8,9 +8,9 @@
 #include "kernels/measure_isa.h"
 
 enum {
-    ROUNDS = 5,
+    ROUNDS = 8,
     CALLS_A_THREAD = 8,      /* so that a thread that loses its core for a while hardly counts */
-    STEPS = 20000,           /* of a call: a few hundred microseconds */
+    STEPS = 100000,          /* of a call: about a millisecond */
     MIN_READ_NS = 200000000, /* of all rounds of reading */
     READ_CHUNK = 1 << 15,    /* words */
     STREAMS = 4,             /* read in turn, in registers of their own */
