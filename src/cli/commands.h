@@ -20,8 +20,8 @@ typedef struct command {
 extern const command commands[];
 extern const size_t n_commands;
 
-/* command_calibrate is `tasks calibrate`. */
+/* command_calibrate is `tasks calibrate`, command_bench_tasks `bench tasks`. */
 command_fn command_serve, command_chat, command_run, command_batch, command_tasks, command_calibrate, command_pull, command_models,
-    command_quantize, command_bench, command_doctor, command_inspect;
+    command_quantize, command_bench, command_bench_tasks, command_doctor, command_inspect;
 
 #endif
