@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts to tokenised examples.
+
+  prepare.py --shared SHARED/data --tokenizer DIR --out RUN/tok [--only own_chat,emo] [--limit 50]
+  prepare.py --tokenizer DIR --out RUN/tok --limit 50       the data of this folder alone
+
+A source is one .npz: ids uint16 [tokens], w uint8 [tokens] (loss weight of the token), fork uint8
+[tokens] (0: stem; tokens of a fork see the stem and their own fork), off int64 [examples + 1].  No
+example is longer than 512 tokens.  SHARED/data has packs/, own/ and eval/, see
+README.md; whatever resembles a text of eval/ is left out and counted.
+"""
+import argparse
+import csv
+import glob
+import json
+import lzma
+import os
+import random
+import zlib
+
+import numpy as np
+
+from prompts import (LABELS, OPENINGS, PROMPTS, analyst, choice_prompt, clean, fullwidth, key, pick, plain_weibo, vary)
+
+MAX_TOKENS = 512
+LABEL_WEIGHT = 4        # loss weight of a label's token; a token of text counts 1
+NGRAM = 6               # letters; an own text that shares half of an eval text's n-grams is left out
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+# ---- reading ----
+
+def jsonl(path):
+    opener = lzma.open if path.endswith(".xz") else open
+    with opener(path, "rt", encoding="utf-8") as f:
+        for line in f:
+            yield json.loads(line)
+
+
+def turns_of(record):
+    """(system or None, [(role, text)]) of a dialogue; answers in full-width punctuation."""
+    system, turns = None, []
+    for m in record["messages"]:
+        if m["role"] == "system":
+            system = m["content"]
+        else:
+            t = clean(m["content"])
+            turns.append((m["role"], fullwidth(t) if m["role"] == "assistant" else t))
+    return system, turns
+
+
+def ngrams(k):
+    return {k[i:i + NGRAM] for i in range(len(k) - NGRAM + 1)}
+
+
+class HeldOut:
+    """The texts of eval/, to keep training texts away from them."""
+
+    def __init__(self, folder):
+        self.full, self.prefix, self.grams, self.hits = set(), set(), [], 0
+        for path in sorted(glob.glob(f"{folder}/*.csv")):
+            with open(path, encoding="utf-8", newline="") as f:
+                for r in csv.DictReader(f):
+                    self.take(r["text"], False)
+        for name in ("labels_dev", "chat_dev", "own_chat_dev", "pairs_style"):
+            for r in jsonl(f"{folder}/{name}.jsonl") if os.path.exists(f"{folder}/{name}.jsonl") else ():
+                texts = [m["content"] for m in r["messages"] if m["role"] == "user"] if "messages" in r else \
+                    [x for v in r.values() for x in (v if isinstance(v, list) else [v]) if isinstance(x, str)]
+                for t in texts:
+                    if len(key(t)) >= 2 * NGRAM or name != "pairs_style":
+                        self.take(t, True)
+
+    def take(self, text, is_own):
+        k = key(text)
+        self.full.add(k)
+        if len(k) >= 24:
+            self.prefix.add(k[:24])
+        if is_own and len(k) >= 2 * NGRAM:
+            self.grams.append(ngrams(k))
+
+    def has(self, text, near=False):
+        k = key(text)
+        hit = k in self.full or k[:24] in self.prefix
+        if not hit and near:
+            g = ngrams(k)
+            hit = any(2 * len(g & e) >= len(e) for e in self.grams)
+        self.hits += hit
+        return hit
+
+
+class Texts:
+    """Where everything comes from; a folder that is not there yields nothing."""
+
+    def __init__(self, shared, limit):
+        self.shared, self.limit = shared, limit
+        self.held = HeldOut(f"{shared}/eval" if shared else "")
+
+    def files(self, kind):
+        """Own files: those of SHARED/data/own, then those beside this program."""
+        own = sorted(glob.glob(f"{self.shared}/own/{kind}*.jsonl")) if self.shared else []
+        return own + sorted(glob.glob(f"{HERE}/data/{kind}*.jsonl"))
+
+    def pack(self, name):
+        path = f"{self.shared}/packs/{name}.jsonl.xz"
+        for i, r in enumerate(jsonl(path) if self.shared and os.path.exists(path) else ()):
+            if self.limit and i >= self.limit:
+                return
+            yield r
+
+    def own(self, kind):
+        for path in self.files(kind):
+            for i, r in enumerate(jsonl(path)):
+                if self.limit and i >= self.limit:
+                    break
+                yield r
+
+    def labelled(self):
+        return [r for r in self.own("labels_train") if not self.held.has(r["text"], True)] + \
+               [r for r in self.own("labels_more") if not self.held.has(r["text"], True)]
+
+    def dialogues(self, kind="chat_"):
+        """Own dialogues but one in forty, as own_chat_dev holds out."""
+        for r in self.own(kind):
+            system, turns = turns_of(r)
+            if zlib.crc32(key(turns[0][1] + turns[1][1]).encode()) % 40 and not self.held.has(turns[0][1], True):
+                yield system, turns
+
+
+def fill(text, x):
+    return text.replace("{x}", x)
+
+
+def patterns(path):
+    """The exchanges that a file of patterns stands for, as lists of (role, text).
+
+    Every filler gets each question once, with an answer that goes round; every second exchange
+    goes on where the pattern says how.
+    """
+    rng = random.Random("qaio/patterns")
+    for block in open(path, encoding="utf-8").read().split("\n= ")[1:]:
+        part = {}
+        for line in block.splitlines()[1:]:
+            name, _, value = line.partition(": ")
+            part.setdefault(name, []).append(value)
+        on = list(zip(part.get("U2", []), part.get("A2", [])))
+        for i, x in enumerate(part["x"][0].split("、")):
+            for j, question in enumerate(part["U"]):
+                turns = [("user", fill(question, x)), ("assistant", fill(part["A"][(i + j) % len(part["A"])], x))]
+                if on and rng.random() < 0.5:
+                    turns += zip(("user", "assistant"), (fill(t, x) for t in rng.choice(on)))
+                yield turns
+
+
+# ---- examples ----
+
+class Writer:
+    """Collects the token examples of one source."""
+
+    def __init__(self, tok):
+        self.ids, self.w, self.fork, self.off = [], [], [], [0]
+        self.enc = lambda s: tok.encode(s, add_special_tokens=False).ids
+        self.start, self.end = tok.token_to_id("<|im_start|>"), tok.token_to_id("<|im_end|>")
+        self.cache = {}
+        self.nl = self.fixed("\n")
+
+    def fixed(self, s):
+        if s not in self.cache:
+            self.cache[s] = self.enc(s)
+        return self.cache[s]
+
+    def head(self, role):
+        return [self.start] + self.fixed(role + "\n")
+
+    def frame(self, system, turns):
+        """Tokens of a finished conversation: no loss."""
+        ids = []
+        for role, text in [("system", system)] * bool(system) + list(turns):
+            body = self.fixed(text) if role == "system" else self.enc(text)
+            ids += self.head(role) + body + [self.end] + self.nl
+        return ids
+
+    def add(self, ids, w, fork=None):
+        if len(ids) <= MAX_TOKENS and any(w):
+            self.fork.append(np.array(fork or [0] * len(ids), np.uint8))
+            self.ids.append(np.array(ids, np.uint16))
+            self.w.append(np.array(w, np.uint8))
+            self.off.append(self.off[-1] + len(ids))
+
+    def chat(self, system, turns, user_loss=False, room=MAX_TOKENS):
+        """A dialogue, loss on its answers (and questions); cut at the end of a turn to fit."""
+        ids = self.frame(system, [])
+        w = [0] * len(ids)
+        n = 0
+        for role, text in turns:
+            h, b = self.head(role), self.enc(text) + [self.end]
+            if len(ids) + len(h) + len(b) + 1 > room:
+                break
+            ids += h + b + self.nl
+            w += [0] * len(h) + [int(user_loss or role == "assistant")] * len(b) + [0]
+            n += 1
+        if n >= 2:
+            self.add(ids, w)
+        return n
+
+    def answer(self, system, turns, answer, weight=1):
+        """One answer; weight is that of its text, its <|im_end|> counts 1."""
+        ids = self.frame(system, turns) + self.head("assistant")
+        b = self.fixed(answer) if weight > 1 else self.enc(answer)
+        self.add(ids + b + [self.end], [0] * len(ids) + [weight] * len(b) + [1])
+
+    def forks(self, system, turns, answers):
+        """Answers [(opening, label)] to one conversation that do not see each other.
+
+        Opening and label are tokenised together, as src/tasks/label_plan.c does: 情绪：开心 is
+        情绪 + ：开心.
+        """
+        ids = self.frame(system, turns) + self.head("assistant")
+        w, fork = [0] * len(ids), [0] * len(ids)
+        for n, (opening, text) in enumerate(answers, 1):
+            b, o = self.fixed(opening + text), self.fixed(opening)
+            known = next(i for i, t in enumerate(b) if i >= len(o) or t != o[i])
+            ids = ids + b + [self.end]
+            w += [0] * known + [LABEL_WEIGHT] * (len(b) - known) + [1]
+            fork += [n] * (len(b) + 1)
+        self.add(ids, w, fork)
+
+    def save(self, path):
+        if not self.ids:
+            return print(f"{os.path.basename(path)}: nothing", flush=True)
+        np.savez(path, ids=np.concatenate(self.ids), w=np.concatenate(self.w),
+                 fork=np.concatenate(self.fork), off=np.array(self.off, np.int64))
+        print(f"{os.path.basename(path)}: {len(self.ids)} examples, {self.off[-1]} tokens, "
+              f"{int(sum(np.count_nonzero(x) for x in self.w))} with loss", flush=True)
+
+
+def forks(W, rng, text, answers, history):
+    """The labels of one text in the layout shared or probe."""
+    pairs = [(OPENINGS[t], a) for t, a in answers]
+    if rng.random() < 0.5:
+        return W.forks(analyst(rng), [("user", text)], pairs)
+    before = rng.choice(history)[:2] if history and rng.random() < 0.25 else []
+    W.forks(pick(PROMPTS["chat"], rng, 0.8), before + [("user", text)], pairs)
+
+
+def label(W, rng, task, text, answer, history):
+    """One label in one of the layouts own, shared, probe."""
+    if rng.random() < 0.75:
+        W.answer(pick(PROMPTS[task], rng), [("user", text)], answer, LABEL_WEIGHT)
+    else:
+        forks(W, rng, text, [(task, answer)], history)
+
+
+def cut(text, rng, most=160):
+    """Long reviews keep their beginning or their end."""
+    return text if len(text) <= most else text[:most] if rng.random() < 0.5 else text[-most:]
+
+
+# ---- sources ----
+
+def smile(T, W, rng):
+    for r in T.pack("dialogues_smilechat"):
+        _, d = turns_of(r)
+        W.chat(pick(PROMPTS["chat"], rng), d, user_loss=True, room=rng.choice((128, 200, 256)))
+
+
+def smile_short(T, W, rng):
+    """Short exchanges out of the long dialogues, loss on the answers."""
+    for r in T.pack("dialogues_smilechat"):
+        _, d = turns_of(r)
+        for i in range(0, len(d) - 1, 2):
+            if d[i][0] == "user" and len(d[i][1]) <= 60 and 10 <= len(d[i + 1][1]) <= 70:
+                W.chat(pick(PROMPTS["chat"], rng), d[max(0, i - 2 * (rng.random() < 0.4)):i + 2])
+                break
+
+
+def cpsycoun(T, W, rng):
+    for r in T.pack("dialogues_cpsycoun"):
+        W.chat(pick(PROMPTS["chat"], rng), turns_of(r)[1], user_loss=True)
+
+
+def senti(T, W, rng):
+    rows = [r for p in ("sentiment_licensed_repos", "sentiment_no_licence_stated") for r in T.pack(p)]
+    history = [t for _, t in T.dialogues()]
+    for r in rows:
+        if not T.held.has(r["text"]):
+            label(W, rng, "sentiment", vary(cut(clean(r["text"]), rng), rng), r["label"], history)
+
+
+def emo(T, W, rng):
+    history = [t for _, t in T.dialogues()]
+    for r in T.pack("emotion_smp2020"):
+        t = plain_weibo(r["text"])
+        if t and not T.held.has(r["text"]):
+            label(W, rng, "emotion", cut(t, rng), r["label"], history)
+
+
+def style(T, W, rng):
+    for r in T.pack("classical_modern_60k"):
+        c, m = clean(r["classical"]), clean(r["modern"])
+        if len(c) <= 24 and len(m) <= 40:
+            W.answer(pick(PROMPTS["to_modern"], rng), [("user", c)], m)
+            W.answer(pick(PROMPTS["to_classical"], rng), [("user", m)], c)
+
+
+def own_dialogues(kind):
+    def source(T, W, rng):
+        for system, turns in T.dialogues(kind):
+            for copy in range(3):       # other prompts in other copies
+                varied = [(r, vary(t, rng) if r == "user" and copy else t) for r, t in turns]
+                W.chat(system or pick(PROMPTS["chat"], rng, 0.8), varied)
+    return source
+
+
+def own_pattern(T, W, rng):
+    for i, turns in enumerate(patterns(f"{HERE}/data/patterns.txt")):
+        if not T.held.has(turns[0][1], True) and not (T.limit and i >= T.limit):
+            W.chat(pick(PROMPTS["chat"], rng, 0.8), [(r, vary(t, rng) if r == "user" else t) for r, t in turns])
+
+
+def own_service(T, W, rng):
+    for r in T.own("service"):
+        W.chat(*turns_of(r))
+
+
+def own_choice(T, W, rng):
+    """A question of one's own with its options in any order."""
+    for r in T.own("choice"):
+        for _ in range(6):
+            o = rng.sample(r["options"], len(r["options"]))
+            W.answer(choice_prompt(r["instructions"], o), [("user", clean(r["text"]))], r["answer"], 2)
+
+
+def own_label(task):
+    def source(T, W, rng):
+        for r in T.labelled():
+            if r.get(task):
+                for _ in range(12 if (task, r[task]) == ("crisis", "是") else 4):     # 是 is rare
+                    W.answer(pick(PROMPTS[task], rng), [("user", vary(clean(r["text"]), rng))], r[task], LABEL_WEIGHT)
+    return source
+
+
+def own_forks(T, W, rng):
+    """All labels of a text at once."""
+    history = [t for _, t in T.dialogues()]
+    for r in T.labelled():
+        for _ in range(6 if r["crisis"] == "是" else 3):
+            answers = [(t, r[t]) for t in LABELS if r.get(t)]
+            forks(W, rng, vary(clean(r["text"]), rng), rng.sample(answers, len(answers)), history)
+
+
+def own_text(task):
+    def source(T, W, rng):
+        for r in T.labelled():
+            a = r.get(task)
+            if a:
+                W.answer(pick(PROMPTS[task], rng), [("user", clean(r["text"]))],
+                         "、".join(a) if task == "keywords" else clean(a))
+    return source
+
+
+SOURCES = {"smile": smile, "smile_short": smile_short, "cpsycoun": cpsycoun, "senti": senti, "emo": emo, "style": style,
+           "own_chat": own_dialogues("chat_"), "own_daily": own_dialogues("chat_daily"), "own_pattern": own_pattern, "own_service": own_service, "own_choice": own_choice, "own_forks": own_forks,
+           **{"own_" + t: own_label(t) for t in LABELS},
+           **{"own_" + t: own_text(t) for t in ("keywords", "summary")}}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--shared", help="folder with packs/, own/ and eval/")
+    ap.add_argument("--tokenizer", required=True, help="folder with tokenizer.json")
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--only", help="comma-separated sources (default: all)")
+    ap.add_argument("--limit", type=int, help="records read of every file")
+    a = ap.parse_args()
+    from tokenizers import Tokenizer
+    tok = Tokenizer.from_file(f"{a.tokenizer}/tokenizer.json")
+    os.makedirs(a.out, exist_ok=True)
+    texts = Texts(a.shared, a.limit)
+    for name in a.only.split(",") if a.only else SOURCES:
+        W, before = Writer(tok), texts.held.hits
+        SOURCES[name](texts, W, random.Random("qaio/" + name))
+        W.save(f"{a.out}/{name}.npz")
+        if texts.held.hits > before:
+            print(f"  {texts.held.hits - before} texts left out: they resemble held-out ones", flush=True)
+
+
+if __name__ == "__main__":
+    main()
