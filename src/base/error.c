@@ -18,6 +18,7 @@ const char *qaio_status_name(qaio_status status) {
         [QAIO_ERR_LIMIT] = "QAIO_ERR_LIMIT",
         [QAIO_ERR_BUSY] = "QAIO_ERR_BUSY",
         [QAIO_ERR_CANCELLED] = "QAIO_ERR_CANCELLED",
+        [QAIO_ERR_TIMEOUT] = "QAIO_ERR_TIMEOUT",
     };
     if ((size_t)status >= sizeof names / sizeof *names) return "QAIO_ERR_UNKNOWN";
     return names[status];

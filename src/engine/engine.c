@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 #include "engine/prefix.h"
+#include "engine/queue.h"
 
 #define DEFAULT_KV_SHARE 8                 /* of the machine's memory */
 #define DEFAULT_KV_MAX   ((size_t)1 << 30) /* bytes */
@@ -36,58 +37,11 @@ static void condition_init(pthread_cond_t *condition) {
 
 /* ---- the engine's thread ---- */
 
-/* Pinned prefixes stay where others can wait; a job that is alone may take their memory. */
-static bool job_can_start(const engine *e, const engine_job *job) {
-    if (e->n_active == 0) return true;
-    return e->n_active < ENGINE_MAX_ACTIVE && e->n_reserved + e->cache.n_pinned + job->n_blocks <= e->kv.max_blocks;
-}
-
-static void job_start(engine *e, engine_job *job) {
-    job->started_ms = clock_ms();
-    prefix_load(e, job);
-    job->n_cached = cache_find(&e->cache, job->ids, job->n_prompt, &job->kv);
-    e->active[e->n_active++] = job;
-    e->n_reserved += job->n_blocks;
-}
-
 static bool is_held(const engine *e) { return e->n_holds > 0 && clock_ms() < e->hold_end_ms; }
-
-/* Takes jobs from the queue in order; one that does not fit yet keeps the later ones waiting, so that it is not starved. */
-static void admit(engine *e) {
-    while (e->queue && !is_held(e) && job_can_start(e, e->queue)) {
-        engine_job *job = e->queue;
-        e->queue = job->next;
-        if (!e->queue) e->queue_end = &e->queue;
-        e->n_queued--;
-        job_start(e, job);
-        e->stats.n_prompt_tokens += job->n_prompt;
-        e->stats.n_cached_tokens += job->n_cached;
-    }
-}
-
-/* A cancelled job in the queue need not wait for its turn. */
-static void drop_cancelled(engine *e) {
-    engine_job **link = &e->queue;
-    while (*link) {
-        engine_job *job = *link;
-        if (!job->is_cancelled) {
-            link = &job->next;
-            continue;
-        }
-        *link = job->next;
-        e->n_queued--;
-        job->status = error_set(&job->error, QAIO_ERR_CANCELLED, "cancelled");
-        job->finish = FINISH_CANCELLED;
-        job->done_ms = clock_ms();
-        job->is_done = true;
-        pthread_cond_signal(&job->changed);
-    }
-    e->queue_end = link;
-}
 
 static void wait_for_work(engine *e) {
     struct timespec end = deadline_after(ENGINE_MAX_HOLD_MS);
-    if (e->queue) /* held */
+    if (e->n_queued) /* held */
         pthread_cond_timedwait(&e->work, &e->lock, &end);
     else
         pthread_cond_wait(&e->work, &e->lock);
@@ -97,10 +51,10 @@ static void *engine_thread(void *arg) {
     engine *e = arg;
     pthread_mutex_lock(&e->lock);
     for (;;) {
-        while (!e->is_closing && (!e->queue || is_held(e)) && !e->n_active) wait_for_work(e);
-        if (e->is_closing && !e->queue && !e->n_active) break;
-        drop_cancelled(e);
-        admit(e);
+        while (!e->is_closing && (!e->n_queued || is_held(e)) && !e->n_active) wait_for_work(e);
+        if (e->is_closing && !e->n_queued && !e->n_active) break;
+        queue_drop(e);
+        if (!is_held(e)) queue_admit(e);
         e->stats.n_active = e->n_active;
         e->stats.n_steps += e->n_active > 0;
         e->stats.n_evicted_blocks = e->cache.n_evicted;
@@ -122,8 +76,10 @@ void job_end(engine_job *job, qaio_status status, finish_reason finish, const qa
     engine *e = job->engine;
     size_t i = 0;
     while (e->active[i] != job) i++;
-    e->active[i] = e->active[--e->n_active];
+    memmove(&e->active[i], &e->active[i + 1], (--e->n_active - i) * sizeof *e->active); /* they stay in the order they came */
     e->n_reserved -= job->n_blocks;
+    e->lanes[job->lane].n_active--;
+    e->lanes[job->lane].n_reserved -= job->n_blocks;
     if (status == QAIO_OK) prefix_pin(e, job);
     if (status == QAIO_OK && job->kind == JOB_GENERATE) cache_put(&e->cache, &e->kv, job->ids, job->kv.n_positions, &job->kv, false);
     clear_kv(e, job);
@@ -169,7 +125,6 @@ qaio_status engine_new(engine **out, model *m, const kernels *k, size_t kv_bytes
     }
     e->model = m;
     e->kernels = k;
-    e->queue_end = &e->queue;
     pthread_mutex_init(&e->lock, NULL);
     condition_init(&e->work);
     size_t stride = model_hidden_stride(m), vocab = model_description(m)->vocab_size, block_bytes = model_kv_block_bytes(m);
@@ -297,6 +252,8 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
     condition_init(&job->changed);
     job->engine = e;
     job->kind = p->kind;
+    job->lane = lane_of(p);
+    job->timeout_ms = p->timeout_ms;
     job->n_pin = p->n_pin;
     job->n_prompt = job->n_ids = p->n_prompt;
     size_t left = model_context(e->model) - p->n_prompt;
@@ -322,15 +279,10 @@ static qaio_status job_new(engine_job **out, engine *e, const job_params *p, qai
 /* Under the lock. */
 static qaio_status enqueue(engine *e, engine_job *job, qaio_error *err) {
     if (e->is_closing) return error_set(err, QAIO_ERR_CANCELLED, "the engine is closing");
-    if (e->n_queued == ENGINE_MAX_QUEUED)
-        return error_set(err, QAIO_ERR_BUSY, "%zu requests are waiting already; try again later", e->n_queued);
-    if (job->n_blocks > e->kv.max_blocks)
-        return error_set(err, QAIO_ERR_LIMIT, "the request needs %zu MiB of KV memory, %zu MiB are there",
-                         (job->n_blocks * e->kv.block_bytes) >> 20, (e->kv.max_blocks * e->kv.block_bytes) >> 20);
     job->submitted_ms = clock_ms();
-    *e->queue_end = job;
-    e->queue_end = &job->next;
-    e->n_queued++;
+    job->deadline_ms = job->timeout_ms > 0 ? job->submitted_ms + job->timeout_ms : 0;
+    qaio_status status = queue_push(e, job, err);
+    if (status) return status;
     e->stats.n_jobs++;
     pthread_cond_signal(&e->work);
     return QAIO_OK;

@@ -63,7 +63,10 @@ typedef struct job_params {
     job_kind kind;
     const int32_t *prompt; /* at least one token; copied */
     size_t n_prompt;
-    size_t n_pin; /* keep the KV of the first n_pin tokens in the cache for good: what all prompts of a task begin with */
+    bool is_bulk;   /* may wait for everything else, within limits */
+    int timeout_ms; /* since engine_submit; above 0: what is not done then ends, a reply that has begun with FINISH_LENGTH, all else with
+                       QAIO_ERR_TIMEOUT */
+    size_t n_pin;   /* keep the KV of the first n_pin tokens in the cache for good: what all prompts of a task begin with */
     /* All that is scored, in forks of the prompt and, where rows are left, in the step that ends it; copied.  A JOB_GENERATE may have
      * groups too: their scores come before its first token when they fit into its step. */
     const score_group *groups;

@@ -11,16 +11,34 @@
 
 #define LOGIT_ROWS 16 /* rows of full logits at a time */
 
+/* Kinds of work, in the order of their priority. */
+typedef enum lane { LANE_READ, LANE_REPLY, LANE_BULK, N_LANES } lane;
+
+typedef struct job_queue {
+    engine_job *first, *last;
+    size_t n;
+} job_queue;
+
+/* What runs in a lane. */
+typedef struct lane_load {
+    size_t n_active, n_reserved;
+    size_t owed;    /* rows that other lanes went before, see step.c */
+    double seen_ms; /* when it last had something to compute */
+} lane_load;
+
 struct engine_job {
     engine *engine;
     engine_job *next; /* in the queue */
     job_kind kind;
+    lane lane;
+    int timeout_ms;
     size_t n_pin;
     int32_t *ids; /* prompt, then what was generated; [n_prompt + max_new] */
     size_t n_prompt, n_ids;
     size_t n_cached;
-    kv_sequence kv;  /* kv.n_positions tokens of ids are computed */
-    size_t n_blocks; /* KV blocks this job may come to need */
+    kv_sequence kv;   /* kv.n_positions tokens of ids are computed */
+    size_t n_blocks;  /* KV blocks this job may come to need */
+    bool is_gathered; /* into the step at hand */
     score_tree scores;
     /* generate */
     sampler *sampler;
@@ -37,7 +55,7 @@ struct engine_job {
     qaio_status status;
     qaio_error error;
     pthread_cond_t changed;
-    double submitted_ms, started_ms, scored_ms, first_ms, done_ms;
+    double submitted_ms, deadline_ms, started_ms, scored_ms, first_ms, done_ms;
 };
 
 /* A row of a step whose full logits are wanted. */
@@ -57,6 +75,7 @@ struct engine {
     engine_job *active[ENGINE_MAX_ACTIVE];
     size_t n_active;
     size_t n_reserved; /* blocks promised to active jobs */
+    lane_load lanes[N_LANES];
     float *hidden;     /* [MODEL_MAX_ROWS, hidden stride] */
     float *gathered;   /* [LOGIT_ROWS, hidden stride] */
     float *logits;     /* [LOGIT_ROWS, vocab] */
@@ -65,9 +84,9 @@ struct engine {
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows, and the shared part of jobs */
     pthread_cond_t work;  /* a job came, or closing */
-    engine_job *queue, **queue_end;
+    job_queue queues[N_LANES];
     size_t n_queued;
-    int n_holds;        /* while above 0 the queue is not looked at, until hold_end_ms */
+    int n_holds;        /* while above 0 nothing is taken from the queues, until hold_end_ms */
     double hold_end_ms; /* of the first of the holds */
     bool is_closing;
     engine_stats stats;

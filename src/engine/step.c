@@ -1,15 +1,22 @@
 /* One step: rows of all active jobs -> one forward pass -> scores and tokens.
  *
- *   a job's life   prompt not computed:  pieces of it, label reads before replies, oldest first, as many rows as are left
+ *   a job's life   prompt not computed:  pieces of it, as many rows as are left
  *                  then, at once:        the runs of its scores, in the prompt's last step already where rows are left
  *                  generating:           one row, the token drawn last
  *
- * Rows that decode come first, so that a long prompt slows running replies by one piece at a time. */
+ * Every reply that generates has its row in every step: rows are cheap beside the pass over the weights.  Prompts share what a step has
+ * room for, which is little where others wait for the step's end: label reads first, then replies, and bulk where nothing else is there.  A
+ * lane that others went before is owed a quarter of their rows, and goes first for those. */
 #include "base/clock.h"
 #include "engine/internal.h"
+#include "engine/queue.h"
 
-#define PREFILL_ROWS_BESIDE_DECODE 64   /* how much of prompts goes into a step that running replies wait for */
-#define MAX_MIRRORS                1024 /* what needs more waits for the next step */
+#define ROWS_BESIDE 32   /* rows of prompts in a step that others wait for */
+#define RECENT_MS   1000 /* a lane that had something to compute so lately may have again before the step ends */
+#define OWED_ROWS   16   /* a lane goes first when it is owed so many */
+#define MAX_OWED    64
+#define STEP_ROWS   6    /* a pass over the weights takes the time of so many rows */
+#define MAX_MIRRORS 1024 /* what needs more waits for the next step */
 
 /* Where a span comes from. */
 typedef struct span_owner {
@@ -23,6 +30,8 @@ typedef struct step {
     span_owner owners[MODEL_MAX_ROWS];
     model_mirror mirrors[MAX_MIRRORS];
     size_t n_spans, n_rows, n_mirrors;
+    size_t n_replies;       /* that generate */
+    size_t served[N_LANES]; /* rows of prompts, and all rows of bulk */
 } step;
 
 static qaio_status reserve(engine *e, kv_sequence *s, size_t n, qaio_error *err) {
@@ -121,54 +130,133 @@ static qaio_status add_prompt(step *st, engine_job *job, size_t *room, qaio_erro
                     is_last && (job->kind == JOB_GENERATE || job->scores.n_points), err);
 }
 
-/* The rows of a job; *room is what prompts may take. */
-static qaio_status add_job(step *st, engine_job *job, size_t *room, qaio_error *err) {
-    size_t first = st->n_spans;
-    qaio_status status = QAIO_OK;
-    if (!is_prompt_computed(job))
-        status = add_prompt(st, job, room, err);
-    else if (job->kind == JOB_GENERATE)
-        status = add_span(st, (span_owner){job, SCORE_NONE}, &job->kv, job->ids + job->kv.n_positions, 1, 1, err);
-    return status ? status : add_runs(st, job, first, err);
+/* ---- jobs ---- */
+
+static void drop_spans(step *st, const engine_job *job) {
+    size_t n = 0;
+    for (size_t i = 0; i < st->n_spans; i++) {
+        if (st->owners[i].job == job) {
+            st->n_rows -= st->spans[i].n_tokens;
+            continue;
+        }
+        st->spans[n] = st->spans[i];
+        st->owners[n++] = st->owners[i];
+    }
+    st->n_spans = n;
 }
 
-/* Adds its rows; false: it could not go on and has ended. */
-static bool gather_job(step *st, engine_job *job, size_t *room) {
-    qaio_error err;
-    size_t n_spans = st->n_spans, n_rows = st->n_rows, n_mirrors = st->n_mirrors;
-    qaio_status status = add_job(st, job, room, &err);
-    if (!status) return true;
-    st->n_spans = n_spans; /* its sequences are about to go */
-    st->n_rows = n_rows;
-    st->n_mirrors = n_mirrors;
-    job_end(job, status, FINISH_CANCELLED, &err);
-    return false;
+/* After rows of a job were added; false: it could not go on and has ended. */
+static bool gathered(step *st, engine_job *job, size_t rows_before, qaio_status status, const qaio_error *err) {
+    if (status) {
+        drop_spans(st, job); /* its sequences are about to go */
+        job_end(job, status, FINISH_CANCELLED, err);
+        return false;
+    }
+    job->is_gathered |= st->n_rows > rows_before;
+    if (job->lane == LANE_BULK || !is_prompt_computed(job)) st->served[job->lane] += st->n_rows - rows_before;
+    return true;
 }
 
-static void gather_running(step *st) {
-    for (size_t i = st->e->n_active; i-- > 0;) /* backwards: job_end moves the last job into the gap */
-        if (is_prompt_computed(st->e->active[i])) gather_job(st, st->e->active[i], NULL);
-}
-
-static void gather_prompts(step *st, job_kind kind, size_t *room) {
+/* Running jobs: first the rows that decode, for which there is always room, then the runs of scores.  Backwards, as a job may end and leave
+ * the list. */
+static void gather_running(step *st, bool with_bulk) {
     engine *e = st->e;
-    for (size_t i = 0; i < e->n_active && *room && st->n_rows < MODEL_MAX_ROWS;) {
+    qaio_error err;
+    for (size_t i = e->n_active; i-- > 0;) {
         engine_job *job = e->active[i];
-        bool is_next = job->kind == kind && !is_prompt_computed(job);
-        if (!is_next || gather_job(st, job, room)) i++;
+        size_t before = st->n_rows;
+        if (job->kind != JOB_GENERATE || !is_prompt_computed(job) || (job->lane == LANE_BULK && !with_bulk)) continue;
+        qaio_status status = add_span(st, (span_owner){job, SCORE_NONE}, &job->kv, job->ids + job->kv.n_positions, 1, 1, &err);
+        if (gathered(st, job, before, status, &err)) st->n_replies += job->lane == LANE_REPLY;
+    }
+    for (size_t i = e->n_active; i-- > 0;) {
+        engine_job *job = e->active[i];
+        size_t before = st->n_rows;
+        if (!job->scores.n_points || !is_prompt_computed(job) || (job->lane == LANE_BULK && !with_bulk)) continue;
+        qaio_status status = add_runs(st, job, st->n_spans, &err);
+        gathered(st, job, before, status, &err);
     }
 }
 
-static void end_cancelled(engine *e) {
-    for (size_t i = e->n_active; i-- > 0;) {
-        pthread_mutex_lock(&e->lock);
-        bool is_cancelled = e->active[i]->is_cancelled;
-        pthread_mutex_unlock(&e->lock);
-        if (!is_cancelled) continue;
+static void gather_prompts(step *st, lane l, size_t *room) {
+    engine *e = st->e;
+    for (size_t i = 0; i < e->n_active && *room && st->n_rows < MODEL_MAX_ROWS;) {
+        engine_job *job = e->active[i];
+        size_t first = st->n_spans, before = st->n_rows;
         qaio_error err;
-        error_set(&err, QAIO_ERR_CANCELLED, "cancelled");
-        bool is_reply = e->active[i]->kind == JOB_GENERATE; /* what was generated so far is a result */
-        job_end(e->active[i], is_reply ? QAIO_OK : QAIO_ERR_CANCELLED, FINISH_CANCELLED, &err);
+        if (job->lane != l || job->is_gathered || is_prompt_computed(job)) {
+            i++;
+            continue;
+        }
+        qaio_status status = add_prompt(st, job, room, &err);
+        if (!status) status = add_runs(st, job, first, &err);
+        if (gathered(st, job, before, status, &err)) i++;
+    }
+}
+
+/* ---- who goes first ---- */
+
+static void gather_owed(step *st, lane l, size_t *room) {
+    size_t owed = st->e->lanes[l].owed, part = owed < *room ? owed : *room, left = part;
+    if (owed < OWED_ROWS) return;
+    gather_prompts(st, l, &left);
+    *room -= part - left;
+}
+
+static size_t room_for_prompts(const step *st) {
+    double now_ms = clock_ms();
+    size_t n_lanes = 0;
+    for (size_t l = 0; l < N_LANES; l++) {
+        lane_load *load = &st->e->lanes[l];
+        if (load->n_active) load->seen_ms = now_ms;
+        n_lanes += load->seen_ms > 0 && now_ms - load->seen_ms < RECENT_MS;
+    }
+    return st->n_replies || n_lanes > 1 ? ROWS_BESIDE : MODEL_MAX_ROWS;
+}
+
+/* What the lanes are owed after this step. */
+static void settle(step *st) {
+    engine *e = st->e;
+    bool is_waiting[N_LANES] = {false};
+    for (size_t i = 0; i < e->n_active; i++) is_waiting[e->active[i]->lane] |= !e->active[i]->is_gathered;
+    for (size_t l = LANE_REPLY; l < N_LANES; l++) {
+        lane_load *load = &e->lanes[l];
+        size_t served = st->served[l], owed = load->owed + (st->n_rows - served + STEP_ROWS) / 4;
+        owed = !is_waiting[l] || owed < served ? 0 : owed - served;
+        load->owed = owed < MAX_OWED ? owed : MAX_OWED;
+    }
+}
+
+static void gather(step *st) {
+    engine *e = st->e;
+    for (size_t i = 0; i < e->n_active; i++) e->active[i]->is_gathered = false;
+    bool is_bulk_alone = e->lanes[LANE_READ].n_active + e->lanes[LANE_REPLY].n_active == 0;
+    gather_running(st, is_bulk_alone || e->lanes[LANE_BULK].owed >= OWED_ROWS);
+    size_t room = room_for_prompts(st);
+    gather_owed(st, LANE_REPLY, &room);
+    gather_owed(st, LANE_BULK, &room);
+    gather_prompts(st, LANE_READ, &room);
+    gather_prompts(st, LANE_REPLY, &room);
+    if (is_bulk_alone) gather_prompts(st, LANE_BULK, &room);
+    settle(st);
+}
+
+/* What was generated so far is a result, also of a reply that was cancelled. */
+static void end_early(engine *e) {
+    double now_ms = clock_ms();
+    for (size_t i = e->n_active; i-- > 0;) {
+        engine_job *job = e->active[i];
+        bool is_reply = job->kind == JOB_GENERATE;
+        qaio_error err;
+        pthread_mutex_lock(&e->lock);
+        bool is_cancelled = job->is_cancelled, has_begun = job->n_events > 0;
+        pthread_mutex_unlock(&e->lock);
+        if (is_cancelled) {
+            error_set(&err, QAIO_ERR_CANCELLED, "cancelled");
+            job_end(job, is_reply ? QAIO_OK : QAIO_ERR_CANCELLED, FINISH_CANCELLED, &err);
+        } else if (job_is_late(job, now_ms, &err)) {
+            job_end(job, has_begun ? QAIO_OK : QAIO_ERR_TIMEOUT, FINISH_LENGTH, &err);
+        }
     }
 }
 
@@ -222,11 +310,8 @@ static bool is_scored(const engine_job *job) { return job->kind == JOB_SCORE && 
 void engine_step(engine *e) {
     step st = {.e = e};
     logit_row rows[MODEL_MAX_ROWS + ENGINE_MAX_ACTIVE];
-    end_cancelled(e);
-    gather_running(&st);
-    size_t room = st.n_rows ? PREFILL_ROWS_BESIDE_DECODE : MODEL_MAX_ROWS;
-    gather_prompts(&st, JOB_SCORE, &room);
-    gather_prompts(&st, JOB_GENERATE, &room);
+    end_early(e);
+    gather(&st);
     if (st.n_rows == 0) return;
     model_forward(e->model, st.spans, st.n_spans, e->hidden, NULL, NULL);
     output_rows(e, rows, collect(&st, rows));

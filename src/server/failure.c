@@ -39,6 +39,8 @@ bool failure_from(failure *f, const qaio_error *err, const char *param) {
     case QAIO_ERR_FORMAT:
     case QAIO_ERR_UNSUPPORTED:
         return failure_set(f, 400, NULL, param, "%s", err->message);
+    case QAIO_ERR_TIMEOUT:
+        return failure_set(f, 503, "timeout", "", "%s", err->message);
     case QAIO_ERR_CANCELLED:
         return failure_set(f, 503, "cancelled", "", "%s", err->message);
     default:
