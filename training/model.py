@@ -34,9 +34,10 @@ class Config:
         return asdict(self)
 
 
-# Presets by name.  cpu-* were measured on 2 cores of AMD Zen 4; gpu-* are for
+# Presets by name.  `test` is for the smoke run, cpu-* were measured on 2 cores of AMD Zen 4; gpu-* are for
 # one recent CUDA GPU (see README.md).
 PRESETS = {
+    "test": dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1),
     "cpu-5m": dict(hidden_size=256, intermediate_size=768, num_hidden_layers=4),
     "cpu-6m": dict(hidden_size=256, intermediate_size=704, num_hidden_layers=6),
     "cpu-8m": dict(hidden_size=320, intermediate_size=832, num_hidden_layers=6,
