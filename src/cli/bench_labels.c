@@ -1,11 +1,12 @@
-/* Labels read, and a mood with the first token of the reply: what the page does with each message. */
+/* Labels read, each after its own prompt or all after one that they share, and a mood with the first token of the reply: what the page does
+ * with each message. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "cli/analysis.h"
 #include "cli/bench.h"
+#include "cli/open.h"
 
 #define SHORT_TOKENS 20
 #define LONG_TOKENS  200
@@ -15,6 +16,7 @@ static const char *const five_tasks[] = {"sentiment", "emotion", "intent", "urge
 
 typedef struct reading {
     task_choice choice;
+    task_layout layout;
     size_t n_tokens; /* of the text, about */
 } reading;
 
@@ -49,24 +51,33 @@ static bench_work work_since(const bench *b, const engine_stats *before, double 
     return bench_work_of(b->resident, &pass);
 }
 
+/* Waits for all; the first failure counts. */
+static qaio_status finish_reads(bench *b, label_read **reads, size_t n) {
+    qaio_status status = QAIO_OK;
+    for (size_t i = 0; i < n; i++) {
+        label_answer answer;
+        qaio_error err;
+        qaio_status ended = label_finish(reads[i], &answer, &err);
+        if (!ended || status) continue;
+        b->error = err;
+        status = ended;
+    }
+    return status;
+}
+
 static qaio_status read_once(bench *b, void *ctx, double *ms, bench_work *work) {
     const reading *r = ctx;
+    const label_request request = {.tasks = r->choice.tasks, .n_tasks = r->choice.n, .has_layout = true, .layout = r->layout};
+    label_read *reads[N_FIVE];
     str text = {0};
-    analysis a = {0};
     engine_stats before;
     qaio_status status = fresh_text(b, &text, r->n_tokens);
     if (!status) {
         engine_get_stats(resident_engine(b->resident), &before);
         double started_ms = clock_ms();
-        analysis_start(&a, b->resident, &r->choice, &reply_defaults, text.data, text.len);
-        analysis_finish(&a);
+        status = labels_start(reads, b->resident, &request, text.data, text.len, &b->error);
+        if (!status) status = finish_reads(b, reads, r->choice.n);
         *ms = clock_ms() - started_ms;
-        const qaio_error *failed = analysis_error(&a);
-        if (failed) {
-            b->error = *failed;
-            status = failed->status;
-        }
-        analysis_deinit(&a);
         *work = work_since(b, &before, 0);
     }
     str_deinit(&text);
@@ -76,9 +87,11 @@ static qaio_status read_once(bench *b, void *ctx, double *ms, bench_work *work) 
 static void read_tasks(bench *b, reading *r) {
     bench_figure figure = {0};
     size_t n = r->choice.n;
-    snprintf(figure.what, sizeof figure.what, "labels %zu text %zu", n, r->n_tokens);
-    snprintf(figure.en, sizeof figure.en, n == 1 ? "%zu label, text of %zu tokens" : "%zu labels, text of %zu tokens", n, r->n_tokens);
-    snprintf(figure.zh, sizeof figure.zh, "%zu 个标签,文本 %zu 词", n, r->n_tokens);
+    bool is_shared = r->layout == LAYOUT_SHARED;
+    snprintf(figure.what, sizeof figure.what, "labels %zu%s text %zu", n, is_shared ? " shared" : "", r->n_tokens);
+    snprintf(figure.en, sizeof figure.en, "%zu label%s of %zu tokens%s", n, n == 1 ? "" : "s", r->n_tokens,
+             is_shared ? ", shared prompt" : "");
+    snprintf(figure.zh, sizeof figure.zh, "%zu 个标签,文本 %zu 词%s", n, r->n_tokens, is_shared ? ",共用提示" : "");
     bench_measure(b, &figure, read_once, r);
 }
 
@@ -124,7 +137,7 @@ done:
 
 void bench_labels(bench *b) {
     static const size_t sizes[] = {SHORT_TOKENS, LONG_TOKENS};
-    reading one = {0}, five = {0};
+    reading one = {.layout = LAYOUT_OWN}, five = {.layout = LAYOUT_OWN};
     qaio_error missing;
     for (size_t i = 0; i < N_FIVE; i++) {
         const task *t;
@@ -139,6 +152,9 @@ void bench_labels(bench *b) {
         one.n_tokens = five.n_tokens = sizes[i];
         read_tasks(b, &one);
         read_tasks(b, &five);
+        five.layout = LAYOUT_SHARED;
+        read_tasks(b, &five);
+        five.layout = LAYOUT_OWN;
     }
     bench_figure figure = {"mood and first token", "a mood and the reply's first token", "情绪与回复的首词", 0, false};
     one.n_tokens = SHORT_TOKENS;

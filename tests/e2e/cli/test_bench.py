@@ -9,7 +9,8 @@ import unittest
 from qaio import QAIO, environment, run
 
 ALL = ["prefill 16", "prefill 32", "prefill 128", "prefill 511", "decode at 0", "streams 1", "streams 2", "streams 4", "streams 8", "streams 16",
-       "labels 1 text 20", "labels 5 text 20", "labels 1 text 200", "labels 5 text 200", "mood and first token", "start to first answer"]
+       "labels 1 text 20", "labels 5 text 20", "labels 5 shared text 20", "labels 1 text 200", "labels 5 text 200", "labels 5 shared text 200",
+       "mood and first token", "start to first answer"]
 
 
 class Bench(unittest.TestCase):
@@ -85,7 +86,7 @@ class Options(unittest.TestCase):
     def test_nothing_but_the_table_and_nothing_on_stderr_without_a_terminal(self):
         done = run("bench", "-r", 1, "--only", "labels")
         self.assertEqual(done.stderr, b"")
-        self.assertIn(b"5 labels, text of 200 tokens", done.stdout)
+        self.assertIn(b"5 labels of 200 tokens, shared prompt", done.stdout)
 
     def test_a_missing_model_is_said_once(self):
         done = run("bench", "--model", "/nonexistent/model")
