@@ -78,7 +78,7 @@ static void make_numbers(json_parts *out, grammar *g) {
     out->number = SEQUENCE(g, sign, whole, fraction, exponent);
 }
 
-expr json_member(grammar *g, const json_parts *json, expr key, expr value) { return SEQUENCE(g, key, text(g, ":"), json->space, value); }
+expr json_pair(grammar *g, const json_parts *json, expr key, expr value) { return SEQUENCE(g, key, text(g, ":"), json->space, value); }
 
 expr json_list(grammar *g, const json_parts *json, const char *brackets, expr item, uint32_t least, uint32_t most) {
     expr open = grammar_text(g, brackets, 1), close = grammar_text(g, brackets + 1, 1);
@@ -98,7 +98,7 @@ void json_parts_make(json_parts *out, grammar *g) {
     out->gap = grammar_either(g, (expr[]){EXPR_END, text(g, " "), line_break}, 3);
     rule value = grammar_rule(g);
     out->value = grammar_named(g, value);
-    out->object = json_list(g, out, "{}", json_member(g, out, out->string, out->value), 0, GRAMMAR_ANY);
+    out->object = json_list(g, out, "{}", json_pair(g, out, out->string, out->value), 0, GRAMMAR_ANY);
     expr array = json_list(g, out, "[]", out->value, 0, GRAMMAR_ANY);
     grammar_define(
         g, value,

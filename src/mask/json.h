@@ -25,7 +25,7 @@ expr json_characters(grammar *g, const code_range *ranges, size_t n);
 /* A string with this inside its quotes. */
 expr json_quoted(grammar *g, expr inside);
 /* key: a whole JSON string, with its quotes. */
-expr json_member(grammar *g, const json_parts *json, expr key, expr value);
+expr json_pair(grammar *g, const json_parts *json, expr key, expr value);
 /* [item, item ...] and {member, member ...}, least to most of them. */
 expr json_list(grammar *g, const json_parts *json, const char *brackets, expr item, uint32_t least, uint32_t most);
 

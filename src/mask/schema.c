@@ -295,7 +295,7 @@ static bool compile_property(compiler *c, const char *name, const json_t *schema
     json_t *text = json_string(name);
     bool ok = text ? literal(c, text, &key) : (error_memory(c->err), false);
     json_decref(text);
-    *out = json_member(c->g, &c->json, key, value);
+    *out = json_pair(c->g, &c->json, key, value);
     return ok;
 }
 
@@ -337,7 +337,7 @@ static bool compile_object(compiler *c, const json_t *schema, size_t depth, expr
     if (additional && !json_is_boolean(additional) && !compile_at(c, additional, "additionalProperties", NULL, depth, &value)) return false;
     /* Members that no property describes are left out where there are properties: such an object satisfies the schema as well. */
     if (json_object_size(properties) > 0 || json_is_false(additional)) return compile_properties(c, schema, properties, depth, out);
-    *out = json_list(c->g, &c->json, "{}", json_member(c->g, &c->json, c->json.string, value), 0, GRAMMAR_ANY);
+    *out = json_list(c->g, &c->json, "{}", json_pair(c->g, &c->json, c->json.string, value), 0, GRAMMAR_ANY);
     return true;
 }
 

@@ -88,8 +88,11 @@ static const uint64_t *find_mask(token_mask *m) {
     return c->bits;
 }
 
+/* Of the grammar, else of a mask's memory.  A constraint that needs too much is one that cannot be honoured; the text is not too long. */
 static qaio_status failed(const token_mask *m, qaio_error *err) {
-    return grammar_check(m->grammar, NULL) ? grammar_check(m->grammar, err) : error_memory(err);
+    qaio_error why;
+    if (grammar_check(m->grammar, &why) == QAIO_ERR_LIMIT) return error_set(err, QAIO_ERR_UNSUPPORTED, "%s", why.message);
+    return error_memory(err);
 }
 
 static void mask_logits(const uint64_t *allowed, float *logits, size_t vocab_size) {
@@ -130,7 +133,7 @@ qaio_status token_mask_advance(token_mask *m, int32_t token, qaio_error *err) {
     expr state = place ? m->state : EXPR_NOTHING;
     const trie_token *t = place ? &trie->tokens[place - 1] : NULL;
     for (size_t i = 0; state != EXPR_NOTHING && i < t->n; i++) state = grammar_next(m->grammar, state, trie->bytes[t->begin + i]);
-    if (grammar_check(m->grammar, NULL)) return grammar_check(m->grammar, err);
+    if (grammar_check(m->grammar, NULL)) return failed(m, err);
     if (state == EXPR_NOTHING)
         return error_set(err, QAIO_ERR_FORMAT, "token %d came although it was masked: the model's logits are no numbers", token);
     m->state = state;

@@ -19,8 +19,8 @@ void token_mask_free(token_mask *m);
 qaio_status token_mask_apply(token_mask *m, const int32_t *stop_tokens, size_t n_stop_tokens, float *logits, bool *is_over,
                              qaio_error *err);
 
-/* The token has been generated.  QAIO_ERR_FORMAT: it could not come, so the logits were no numbers; QAIO_ERR_LIMIT, QAIO_ERR_MEMORY: as
- * grammar_check says. */
+/* The token has been generated.  QAIO_ERR_FORMAT: it could not come, so the logits were no numbers; QAIO_ERR_UNSUPPORTED: the grammar needs
+ * more states than it may; QAIO_ERR_MEMORY. */
 qaio_status token_mask_advance(token_mask *m, int32_t token, qaio_error *err);
 
 /* Nothing can follow: known without another step. */

@@ -56,8 +56,8 @@ static bool parse_conversation(analyze_request *out, const json_t *root, failure
 
 bool analyze_request_parse(analyze_request *out, const json_t *root, const char *model_name, const task_set *tasks, failure *f) {
     *out = (analyze_request){.has_reply = true};
-    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !parse_conversation(out, root, f) ||
-        !field_bool(root, "reply", &out->has_reply, f) || !parse_tasks(out, root, tasks, f))
+    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f) ||
+        !parse_conversation(out, root, f) || !field_bool(root, "reply", &out->has_reply, f) || !parse_tasks(out, root, tasks, f))
         return false;
     if (!out->has_reply && out->n_tasks == 0)
         return failure_set(f, 400, "invalid_value", "tasks", "neither tasks nor a reply are asked for");

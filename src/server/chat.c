@@ -60,13 +60,16 @@ static bool parse_logprobs(generation *g, const json_t *root, failure *f) {
 bool chat_request_parse(chat_request *out, const json_t *root, const char *model_name, failure *f) {
     *out = (chat_request){0};
     if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !parse_logprobs(&out->generation, root, f) ||
-        !messages_parse(&out->messages, root, "messages", f))
+        !response_format_parse(&out->generation, root, f) || !messages_parse(&out->messages, root, "messages", f))
         return false;
     if (out->messages.n == 0) return failure_set(f, 400, "invalid_value", "messages", "messages must have at least one message");
     return true;
 }
 
-void chat_request_deinit(chat_request *r) { message_list_deinit(&r->messages); }
+void chat_request_deinit(chat_request *r) {
+    generation_deinit(&r->generation);
+    message_list_deinit(&r->messages);
+}
 
 void handle_chat_completions(exchange *x) {
     failure f;

@@ -35,6 +35,7 @@ typedef struct completion_request {
     size_t prompt_bytes;
 } completion_request;
 bool completion_request_parse(completion_request *out, const json_t *root, const char *model_name, failure *f);
+void completion_request_deinit(completion_request *r); /* also after a failure */
 
 /* A token as text: its bytes, with U+FFFD for what is no whole character; a new reference. */
 json_t *token_text(const tokenizer *t, int32_t token);

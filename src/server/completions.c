@@ -75,11 +75,14 @@ bool completion_request_parse(completion_request *out, const json_t *root, const
     *out = (completion_request){0};
     json_int_t n_top = -1;
     if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) ||
-        !field_integer(root, "logprobs", 0, MAX_LOGPROBS, &n_top, f) || !parse_prompt(out, root, f))
+        !response_format_parse(&out->generation, root, f) || !field_integer(root, "logprobs", 0, MAX_LOGPROBS, &n_top, f) ||
+        !parse_prompt(out, root, f))
         return false;
     out->generation.params.n_top = (int)n_top;
     return true;
 }
+
+void completion_request_deinit(completion_request *r) { generation_deinit(&r->generation); }
 
 void handle_completions(exchange *x) {
     failure f;
@@ -94,5 +97,6 @@ void handle_completions(exchange *x) {
         completion_answer(x, &completion_wire, p, &request.generation);
     else
         answer_failure(x, &f);
+    completion_request_deinit(&request);
     json_decref(root);
 }

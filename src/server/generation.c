@@ -43,9 +43,6 @@ static bool refuse_unsupported(const json_t *root, failure *f) {
             return failure_set(f, 400, "unsupported", unsupported[i].name, "%s is not supported; leave it out or make it %s",
                                unsupported[i].name, must_be[unsupported[i].harmless]);
     }
-    const json_t *format = field_given(root, "response_format");
-    if (format && !json_is_text(json_object_get(format, "type"), "text"))
-        return failure_set(f, 400, "unsupported", "response_format", "response_format other than {\"type\": \"text\"} is not supported");
     return true;
 }
 
@@ -119,6 +116,11 @@ bool generation_parse(generation *out, const json_t *root, failure *f) {
     *out = (generation){.params = reply_defaults};
     out->params.stops = out->stop_list;
     return refuse_unsupported(root, f) && parse_sampling(out, root, f) && parse_thinking(out, root, f) && parse_stream(out, root, f);
+}
+
+void generation_deinit(generation *g) {
+    grammar_free(g->grammar);
+    g->grammar = NULL;
 }
 
 /* ---- messages ---- */

@@ -10,12 +10,21 @@
 typedef struct generation {
     reply_params params; /* its stops are stop_list */
     const char *stop_list[REPLY_MAX_STOPS];
+    grammar *grammar; /* of response_format, params points here; owned until a reply has taken it */
     bool is_stream, include_usage;
 } generation;
 
 /* Reads temperature, top_p, top_k, repetition_penalty, seed, stop, max_tokens, max_completion_tokens, enable_thinking, stream,
  * stream_options; refuses what is asked for and not there (n > 1, tools, images, penalties ...).  Borrows from root and *out itself. */
 bool generation_parse(generation *out, const json_t *root, failure *f);
+
+/* Frees what no reply has taken; also after a failure. */
+void generation_deinit(generation *g);
+
+/* Reads response_format, of the routes that have it; after generation_parse. */
+bool response_format_parse(generation *out, const json_t *root, failure *f);
+/* The others have none but {"type": "text"}. */
+bool response_format_refuse(const json_t *root, failure *f);
 
 typedef struct message_list {
     chat_message *items; /* borrow from the request's JSON, and from texts */

@@ -23,7 +23,7 @@ static bool parse_texts(task_request *out, const json_t *list, const char *name,
 
 bool task_request_parse(task_request *out, const json_t *root, const char *model_name, failure *f) {
     *out = (task_request){0};
-    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f)) return false;
+    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f)) return false;
     const json_t *text = field_given(root, "text"), *texts = field_given(root, "texts");
     if (texts && text) return failure_set(f, 400, "invalid_value", "texts", "give text or texts, not both");
     if (json_is_array(text)) return parse_texts(out, text, "text", f);

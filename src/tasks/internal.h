@@ -24,6 +24,8 @@ struct resident {
     const kernels *kernels;
     pool *pool;
     engine *engine;
+    pthread_mutex_t trie_lock;  /* of what follows */
+    token_trie *trie;           /* of the vocabulary; NULL before the first constrained reply */
     char *tasks_dir;            /* or NULL */
     pthread_mutex_t tasks_lock; /* of what follows */
     loaded_tasks *tasks;        /* the newest */
@@ -39,6 +41,11 @@ qaio_status prompt_of_task(const resident *r, const task *t, task_layout layout,
                            qaio_error *err);
 /* How the answer begins in the layouts that fork: the task's own opening, else its title and a colon. */
 void opening_append(str *out, const task *t);
+
+/* The grammar of a task's constraint for a text; *out is NULL where it has none. */
+qaio_status constraint_grammar(grammar **out, const task_constraint *c, const char *text, size_t n, qaio_error *err);
+/* The mask of a reply that follows the grammar (moved, also on failure). */
+qaio_status constraint_mask(token_mask **out, resident *r, grammar *g, qaio_error *err);
 
 /* Those a task belongs to; its caller keeps them from going (resident_acquire_tasks).  NULL: none, an ad-hoc task. */
 const loaded_tasks *resident_loaded(const resident *r, const task *t);

@@ -16,8 +16,9 @@ struct reply {
     engine_job *job;
     score_source *scores; /* of the labels that are read in forks of its prompt; or NULL */
     detokenizer text;
-    str held;  /* whole characters not shown yet */
-    str shown; /* of the last reply_next */
+    str held;         /* whole characters not shown yet */
+    str shown;        /* of the last reply_next */
+    token_mask *mask; /* or NULL */
     char *stops[REPLY_MAX_STOPS];
     size_t n_stops;
     bool is_stopped; /* by a stop string */
@@ -77,6 +78,7 @@ static size_t stop_tokens(const resident *r, int32_t out[MODEL_MAX_STOP_TOKENS])
 static void reply_free(reply *p) {
     if (!p) return;
     for (size_t i = 0; i < p->n_stops; i++) mem_free(p->stops[i]);
+    token_mask_free(p->mask);
     str_deinit(&p->held);
     str_deinit(&p->shown);
     mem_free(p);
@@ -84,6 +86,13 @@ static void reply_free(reply *p) {
 
 static uint32_t tokens_wanted(const task *t, const reply_params *params) {
     return params->max_new ? params->max_new : t && t->max_new_tokens ? t->max_new_tokens : REPLY_DEFAULT_TOKENS;
+}
+
+static qaio_status take_grammar(reply *p, const reply_params *params, qaio_error *err) {
+    if (!params->grammar || !*params->grammar) return QAIO_OK;
+    grammar *g = *params->grammar;
+    *params->grammar = NULL;
+    return constraint_mask(&p->mask, p->r, g, err);
 }
 
 static qaio_status start(reply **out, resident *r, const token_list *prompt, const task *t, const reply_params *params, size_t n_dropped,
@@ -104,6 +113,8 @@ static qaio_status start(reply **out, resident *r, const token_list *prompt, con
     if (labels) job.groups = labels->groups, job.n_groups = labels->n_groups;
     qaio_status status = fill_sampling(&job.sampling, resident_desc(r), t, params, err);
     if (!status) status = copy_stops(p, params, err);
+    if (!status) status = take_grammar(p, params, err);
+    job.mask = p->mask;
     if (!status) status = engine_submit(r->engine, &job, &p->job, err);
     if (!status && labels) p->scores = label_job_is_reply(labels, p->job);
     if (status)
@@ -245,8 +256,13 @@ qaio_status reply_start_task(reply **out, resident *r, const task *t, const char
                              qaio_error *err) {
     if (t->kind != TASK_GENERATE) return error_set(err, QAIO_ERR_ARGUMENT, "%s does not generate a text", t->name);
     token_list prompt = {0};
+    grammar *g = NULL;
+    reply_params constrained = *params;
     qaio_status status = prompt_of_task(r, t, t->layout, text, n, &prompt, err);
-    if (!status) status = start(out, r, &prompt, t, params, 0, NULL, err);
+    if (!status) status = constraint_grammar(&g, &t->constraint, text, n, err);
+    if (g) constrained.grammar = &g;
+    if (!status) status = start(out, r, &prompt, t, &constrained, 0, NULL, err);
+    grammar_free(g);
     token_list_deinit(&prompt);
     return status;
 }

@@ -52,6 +52,7 @@ qaio_status resident_open(resident **out, const resident_options *options, qaio_
     resident *r = mem_zalloc(sizeof *r);
     if (!r) return error_memory(err);
     pthread_mutex_init(&r->tasks_lock, NULL);
+    pthread_mutex_init(&r->trie_lock, NULL);
     const char *dir = options->tasks_dir;
     task_set *tasks = NULL;
     qaio_status status = task_set_open(&tasks, dir, err); /* first: a mistake in a file is said at once */
@@ -79,6 +80,8 @@ void resident_close(resident *r) {
     checkpoint_close(r->source);
     pool_free(r->pool);
     resident_free_tasks(r);
+    token_trie_free(r->trie);
+    pthread_mutex_destroy(&r->trie_lock);
     pthread_mutex_destroy(&r->tasks_lock);
     mem_free(r->tasks_dir);
     mem_free(r);

@@ -131,6 +131,7 @@ typedef struct reply_params {
     const char *const *stops;
     size_t n_stops;
     int n_top;           /* alternatives with log-probabilities for each token; -1: no log-probabilities */
+    grammar **grammar;   /* where a grammar is that the reply follows; the start takes it and leaves NULL.  NULL: anything may come */
     int enable_thinking; /* -1: as the template does by itself (qwen3: the product's default is 0) */
 } reply_params;
 

@@ -50,6 +50,21 @@ typedef struct task_test {
     char *expect; /* a label's id */
 } task_test;
 
+typedef enum constraint_kind {
+    CONSTRAINT_NONE,     /* any text */
+    CONSTRAINT_KEYWORDS, /* a list of parts of the user's text */
+    CONSTRAINT_ONE_OF,   /* one of a list of texts */
+} constraint_kind;
+
+/* What a generated text may be, whatever the model would like to say. */
+typedef struct task_constraint {
+    constraint_kind kind;
+    char *separator;                    /* KEYWORDS */
+    uint32_t max_items, max_characters; /* KEYWORDS; the latter of one item */
+    char **values;                      /* ONE_OF */
+    size_t n_values;
+} task_constraint;
+
 typedef struct task {
     char *name; /* [a-z0-9-]+ */
     uint64_t version;
@@ -67,6 +82,7 @@ typedef struct task {
     float temperature;    /* generate and chat; negative: the checkpoint's, else 0.7 */
     float top_p;          /* negative: the checkpoint's, else 0.8 */
     uint32_t max_new_tokens;
+    task_constraint constraint; /* generate */
     task_test *tests;
     size_t n_tests;
 } task;

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "mask/keywords.h"
 #include "tasks/yaml_tree.h"
 
 typedef struct reader {
@@ -335,6 +336,44 @@ static qaio_status read_tests(const reader *r, const yaml_item *value, const fie
     return status;
 }
 
+static qaio_status read_values(const reader *r, const yaml_item *value, const field *f, void *into) {
+    const field line = {f->key, read_line, 0, ANY, ANY, 0, TASK_MAX_LABEL_BYTES, NULL};
+    task_constraint *c = into;
+    size_t n = 0;
+    qaio_status status = count_children(r, value, f->key, TASK_MAX_VALUES, &n);
+    if (status) return status;
+    if (n == 0) return FAIL(r, QAIO_ERR_FORMAT, value->line, "%s is empty", f->key);
+    if (!(c->values = mem_array(n, sizeof *c->values))) return error_memory(r->err);
+    for (const yaml_item *i = child(r, value->first); !status && i; i = child(r, i->next))
+        status = read_line(r, i, &line, &c->values[c->n_values++]);
+    return status;
+}
+
+static qaio_status read_constraint(const reader *r, const yaml_item *value, const field *f, void *into) {
+    static const char *const words[] = {
+        [CONSTRAINT_NONE] = "none", [CONSTRAINT_KEYWORDS] = "keywords", [CONSTRAINT_ONE_OF] = "one_of", NULL};
+    static const field fields[] = {
+        {"kind", read_choice, offsetof(task_constraint, kind), ANY, ANY, 0, 0, words},
+        {"separator", read_line_or_nothing, offsetof(task_constraint, separator), ANY, 0, 0, KEYWORDS_MAX_SEPARATOR, NULL},
+        {"max_items", read_u32, offsetof(task_constraint, max_items), ANY, 0, 1, KEYWORDS_MAX_ITEMS, NULL},
+        {"max_characters", read_u32, offsetof(task_constraint, max_characters), ANY, 0, 1, KEYWORDS_MAX_CHARACTERS, NULL},
+        {"values", read_values, 0, ANY, 0, 0, 0, NULL},
+    };
+    task_constraint *c = into;
+    qaio_status status = read_map(r, value, FIELDS(fields), ANY, f->key, c);
+    if (status) return status;
+    bool is_list = c->kind == CONSTRAINT_KEYWORDS;
+    if ((c->kind == CONSTRAINT_ONE_OF) != (c->values != NULL))
+        return FAIL(r, QAIO_ERR_FORMAT, value->line, "values belong to a constraint of the kind one_of, which has no others");
+    if (!is_list && (c->separator || c->max_items || c->max_characters))
+        return FAIL(r, QAIO_ERR_FORMAT, value->line, "separator, max_items and max_characters belong to a constraint of the kind keywords");
+    if (c->separator && !*c->separator) return FAIL(r, QAIO_ERR_FORMAT, value->line, "the separator is empty");
+    if (is_list && !c->separator && !(c->separator = mem_strndup("、", strlen("、")))) return error_memory(r->err);
+    if (is_list && !c->max_items) c->max_items = TASK_DEFAULT_ITEMS;
+    if (is_list && !c->max_characters) c->max_characters = TASK_DEFAULT_CHARACTERS;
+    return QAIO_OK;
+}
+
 /* Only when the whole map is read are the labels known, wherever they stand. */
 static qaio_status check_tests(const reader *r, const yaml_item *root, const task *t) {
     const yaml_item *list = NULL;
@@ -386,10 +425,12 @@ static const field task_fields[] = {
     {"temperature", read_float, offsetof(task, temperature), GENERATE | CHAT, 0, 0, 2, NULL},
     {"top_p", read_float, offsetof(task, top_p), GENERATE | CHAT, 0, 0.001, 1, NULL},
     {"max_new_tokens", read_u32, offsetof(task, max_new_tokens), GENERATE | CHAT, 0, 1, TASK_MAX_NEW_TOKENS, NULL},
+    {"constraint", read_constraint, offsetof(task, constraint), GENERATE, 0, 0, 0, NULL},
     {"tests", read_tests, 0, LABEL, 0, 0, 0, NULL},
 };
 
-_Static_assert(sizeof(task_kind) == sizeof(int) && sizeof(task_layout) == sizeof(int) && sizeof(task_score) == sizeof(int),
+_Static_assert(sizeof(constraint_kind) == sizeof(int) && sizeof(task_kind) == sizeof(int) && sizeof(task_layout) == sizeof(int) &&
+                   sizeof(task_score) == sizeof(int),
                "read_choice stores an int");
 _Static_assert(sizeof task_fields / sizeof *task_fields <= MAX_FIELDS, "read_map counts them");
 
@@ -454,6 +495,9 @@ void task_deinit(task *t) {
         mem_free(t->tests[i].text);
         mem_free(t->tests[i].expect);
     }
+    for (size_t i = 0; i < t->constraint.n_values; i++) mem_free(t->constraint.values[i]);
+    mem_free(t->constraint.values);
+    mem_free(t->constraint.separator);
     mem_free(t->labels);
     mem_free(t->tests);
     mem_free(t->name);

@@ -4,12 +4,15 @@
 
 #include "tasks/task.h"
 
-#define TASK_MAX_PROMPT_BYTES (32 << 10) /* system, before, after */
-#define TASK_MAX_TITLE_BYTES  256
-#define TASK_MAX_LABEL_BYTES  128 /* id, text, emoji */
-#define TASK_MAX_TESTS        1024
-#define TASK_MAX_TEST_BYTES   (8 << 10)
-#define TASK_MAX_NEW_TOKENS   32768
+#define TASK_MAX_PROMPT_BYTES   (32 << 10) /* system, before, after */
+#define TASK_MAX_TITLE_BYTES    256
+#define TASK_MAX_LABEL_BYTES    128 /* id, text, emoji */
+#define TASK_MAX_TESTS          1024
+#define TASK_MAX_TEST_BYTES     (8 << 10)
+#define TASK_MAX_NEW_TOKENS     32768
+#define TASK_DEFAULT_ITEMS      5 /* of a list of keywords */
+#define TASK_DEFAULT_CHARACTERS 16
+#define TASK_MAX_VALUES         256 /* of a constraint */
 
 /* What answers say instead of a label's id below abstain_below; no label may be called so. */
 #define TASK_UNSURE_ID "unsure"

@@ -30,7 +30,9 @@ static bool parse(uint8_t route, const json_t *root, failure *f) {
         chat_request_deinit(&chat);
         return is_good;
     case 1:
-        return completion_request_parse(&completion, root, "m", f);
+        is_good = completion_request_parse(&completion, root, "m", f);
+        completion_request_deinit(&completion);
+        return is_good;
     case 2:
         is_good = analyze_request_parse(&analysis, root, "m", tasks, f);
         analyze_request_deinit(&analysis);

@@ -186,8 +186,13 @@ static void wrong_types_and_ranges_name_their_field(void **state) {
         {"\"tools\":[{}]", "tools"},
         {"\"logit_bias\":{\"1\":2}", "logit_bias"},
         {"\"presence_penalty\":1", "presence_penalty"},
-        {"\"response_format\":{\"type\":\"json_object\"}", "response_format"},
         {"\"response_format\":\"text\"", "response_format"},
+        {"\"response_format\":{\"type\":\"xml\"}", "response_format"},
+        {"\"response_format\":{\"type\":\"json_schema\"}", "response_format.json_schema"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{}}}", "response_format.json_schema.name"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\"}}", "response_format.json_schema.schema"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":{\"not\":{}}}}", "response_format"},
+        {"\"response_format\":{\"type\":\"json_object\"},\"enable_thinking\":true", "response_format"},
         {"\"chat_template_kwargs\":1", "chat_template_kwargs"},
         {"\"stop\":[\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]", "stop"},
     };
@@ -195,6 +200,30 @@ static void wrong_types_and_ranges_name_their_field(void **state) {
         char body[512];
         snprintf(body, sizeof body, "{" HI ",%s}", bad[i].field);
         assert_chat_refused(body, 400, bad[i].param);
+    }
+}
+
+static void a_response_format_becomes_a_grammar(void **state) {
+    (void)state;
+    static const struct {
+        const char *format;
+        bool has_grammar;
+    } formats[] = {
+        {"{\"type\":\"text\"}", false},
+        {"{\"type\":\"json_object\"}", true},
+        {"{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"mood\",\"strict\":true,\"schema\":{\"enum\":[\"a\",\"b\"]}}}", true},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        failure f = {0};
+        chat_request r;
+        char body[512];
+        snprintf(body, sizeof body, "{" HI ",\"response_format\":%s}", formats[i].format);
+        json_t *root = parsed(body);
+        if (!chat_request_parse(&r, root, MODEL, &f)) fail_msg("%s: %s", body, f.message);
+        assert_int_equal(r.generation.grammar != NULL, formats[i].has_grammar);
+        assert_int_equal(r.generation.params.grammar != NULL, formats[i].has_grammar);
+        chat_request_deinit(&r);
+        json_decref(root);
     }
 }
 
@@ -237,6 +266,8 @@ static void a_prompt_is_one_string(void **state) {
         {"{\"prompt\":\"a\",\"logprobs\":6}", "logprobs"},
         {"{\"prompt\":\"a\",\"logprobs\":true}", "logprobs"},
         {"{\"prompt\":\"a\",\"best_of\":2}", "best_of"},
+        {"{\"prompt\":\"a\",\"response_format\":{\"type\":\"json_object\"}}", NULL},
+        {"{\"prompt\":7,\"response_format\":{\"type\":\"json_object\"}}", "prompt"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         failure f = {0};
@@ -245,6 +276,7 @@ static void a_prompt_is_one_string(void **state) {
         bool is_good = completion_request_parse(&r, root, MODEL, &f);
         if (is_good != !cases[i].param) fail_msg("%s: %s", cases[i].body, f.message);
         if (cases[i].param) assert_failed(&f, 400, cases[i].param);
+        completion_request_deinit(&r);
         json_decref(root);
     }
 }
@@ -397,6 +429,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_given_stays_the_checkpoints),
         cmocka_unit_test(an_unknown_model_is_not_found),
         cmocka_unit_test(wrong_types_and_ranges_name_their_field),
+        cmocka_unit_test(a_response_format_becomes_a_grammar),
         cmocka_unit_test(bad_messages_say_which_one),
         cmocka_unit_test(a_prompt_is_one_string),
         cmocka_unit_test(analyze_reads_the_mood_and_replies_by_default),
