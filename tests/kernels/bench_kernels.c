@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pool.h"
-#include "bench_peak.h"
+#include "kernels/measure.h"
 #include "random_data.h"
 
 /* Each loop is repeated so often and at least so long. */
@@ -50,30 +50,14 @@ static double best_seconds(pool_fn *fn, void *ctx, size_t n_items, size_t chunk)
     return (double)best * 1e-9;
 }
 
-static void read_part(void *ctx, size_t begin, size_t end, int thread) {
-    (void)thread;
-    const uint64_t *data = ctx;
-    kept = (double)bench_read(data + begin, end - begin);
-}
-
-static double read_bandwidth(void) {
-    size_t n = (size_t)32 << 20;
-    uint64_t *data = mem_pages(n * sizeof *data);
-    memset(data, 1, n * sizeof *data);
-    double seconds = best_seconds(read_part, data, n, (size_t)1 << 18);
-    mem_pages_free(data, n * sizeof *data);
-    return (double)(n * sizeof(uint64_t)) / seconds;
-}
-
-static void fma_part(void *ctx, size_t begin, size_t end, int thread) {
-    (void)ctx;
-    (void)thread;
-    for (size_t i = begin; i < end; i++) kept = (double)bench_fma();
-}
-
+/* The fastest loop of float32 multiply-adds. */
 static double fma_peak(void) {
-    size_t calls = 64;
-    return bench_fma_operations() * (double)calls / best_seconds(fma_part, NULL, calls, 1);
+    double best = 0;
+    for (size_t i = 0; i < measure_n_peaks(); i++) {
+        measured_peak peak = measure_peak(i, threads);
+        if (peak.kind == MEASURE_F32 && peak.operations_per_second > best) best = peak.operations_per_second;
+    }
+    return best;
 }
 
 static void matmul_part(void *ctx, size_t begin, size_t end, int thread) {
@@ -230,11 +214,13 @@ int main(int argc, char **argv) {
     }
     qaio_error err;
     job j = {0};
-    if (kernels_select(&j.k, name, &err) != QAIO_OK || pool_new(&threads, n_threads, &err) != QAIO_OK) {
+    double bandwidth;
+    if (kernels_select(&j.k, name, &err) != QAIO_OK || pool_new(&threads, n_threads, &err) != QAIO_OK ||
+        measure_read(&bandwidth, threads, measure_large_buffer(), &err) != QAIO_OK) {
         fprintf(stderr, "bench_kernels: %s\n", err.message);
         return 2;
     }
-    double bandwidth = read_bandwidth(), peak = fma_peak();
+    double peak = fma_peak();
     printf("%d threads; reading %.1f GB/s, f32 multiply-adds %.0f Gop/s\n", pool_threads(threads), bandwidth * 1e-9, peak * 1e-9);
     bench_products(&j, bandwidth, peak);
     bench_attention(&j, DTYPE_F32, 2, peak);
