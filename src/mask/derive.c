@@ -83,10 +83,9 @@ static void find_classes(grammar *g) {
 
 /* ---- rules at their places ---- */
 
-/* The expression with its rules called at this depth. */
-static expr place(grammar *g, expr e, uint32_t depth) {
-    node n = g->nodes[e];
-    if (!n.has_names) return e;
+static expr place(grammar *g, expr e, uint32_t depth);
+
+static expr place_parts(grammar *g, node n, uint32_t depth) {
     switch (n.kind) {
     case NODE_NAMED:
         return grammar_call(g, n.a, depth);
@@ -104,6 +103,14 @@ static expr place(grammar *g, expr e, uint32_t depth) {
     }
 }
 
+/* The expression with its rules called at this depth, from 0.  Each part once: optional properties share what follows them. */
+static expr place(grammar *g, expr e, uint32_t depth) {
+    if (!g->nodes[e].has_names) return e;
+    placed_expr *known = &g->placed[e]; /* names stand only in what was there before grammar_begin */
+    if (known->depth != depth + 1) *known = (placed_expr){place_parts(g, g->nodes[e], depth), depth + 1};
+    return known->e;
+}
+
 static expr body_of(grammar *g, expr call) {
     node n = g->nodes[call];
     if (n.same) return n.same;
@@ -115,7 +122,11 @@ static expr body_of(grammar *g, expr call) {
 qaio_status grammar_begin(grammar *g, expr start, qaio_error *err) {
     if (g->status) return grammar_check(g, err);
     uint32_t *heights = mem_array(g->n_nodes, sizeof *heights);
-    if (!heights) return error_memory(err);
+    g->placed = mem_array(g->n_nodes, sizeof *g->placed);
+    if (!heights || !g->placed) {
+        mem_free(heights);
+        return error_memory(err);
+    }
     find_heights(g, heights);
     mem_free(heights);
     find_classes(g);

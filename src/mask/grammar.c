@@ -173,6 +173,7 @@ void grammar_free(grammar *g) {
     mem_free(g->texts);
     mem_free(g->scratch);
     mem_free(g->rules);
+    mem_free(g->placed);
     keywords_free(g->keywords);
     mem_free(g);
 }

@@ -43,6 +43,12 @@ typedef struct rule_body {
     uint32_t height; /* rules that the shortest text has inside each other, from this one on */
 } rule_body;
 
+/* A part of a rule's body with its rules called at a depth. */
+typedef struct placed_expr {
+    expr e;
+    uint32_t depth; /* 0: not known yet; else the depth that is known, the latest */
+} placed_expr;
+
 struct grammar {
     node *nodes;
     size_t n_nodes, nodes_capacity;
@@ -56,6 +62,7 @@ struct grammar {
     size_t n_scratch, scratch_capacity;
     rule_body *rules;
     size_t n_rules, rules_capacity;
+    placed_expr *placed;  /* by expression of those before grammar_begin */
     uint8_t classes[256]; /* bytes that no expression tells apart are one class */
     size_t n_classes;
     size_t next_bytes; /* memory of transitions */

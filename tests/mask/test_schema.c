@@ -105,6 +105,24 @@ static void any_of_takes_what_one_of_them_takes(void **state) {
            "\"x\"|\"none\"|{\"a\":null}|{\"a\":5}", "\"no\"|{\"a\":true}|{}");
 }
 
+/* Each may be there or not: 2^60 objects, but only sixty parts. */
+static void many_optional_references_are_no_explosion(void **state) {
+    (void)state;
+    json_t *properties = json_object();
+    for (int i = 0; i < 60; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        json_object_set_new(properties, name, json_pack("{s:s}", "$ref", "#/$defs/x"));
+    }
+    json_t *schema = json_pack("{s:o, s:{s:{s:s}}}", "properties", properties, "$defs", "x", "type", "null");
+    grammar *g = NULL;
+    assert_int_equal(schema_grammar(&g, schema, NULL), QAIO_OK);
+    assert_true(takes(g, "{\"p3\":null,\"p17\":null,\"p59\":null}"));
+    assert_false(takes(g, "{\"p3\":null,\"p2\":null}"));
+    grammar_free(g);
+    json_decref(schema);
+}
+
 static void references_may_be_recursive(void **state) {
     (void)state;
     expect("{\"$ref\": \"#/$defs/node\", \"$defs\": {\"node\": {\"type\": \"object\", \"properties\": {\"v\": {\"type\": \"integer\"}, "
@@ -289,6 +307,7 @@ int main(void) {
         cmocka_unit_test(objects_have_their_properties_in_order),
         cmocka_unit_test(arrays_have_the_items_that_are_asked_for),
         cmocka_unit_test(any_of_takes_what_one_of_them_takes),
+        cmocka_unit_test(many_optional_references_are_no_explosion),
         cmocka_unit_test(references_may_be_recursive),
         cmocka_unit_test(json_of_any_kind_nests_up_to_the_limit),
         cmocka_unit_test(integers_lie_between_their_bounds),
