@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -561,6 +562,43 @@ static void an_application_s_signals_stay_with_its_threads(void **state) {
     assert_int_equal(sigismember(&mask, SIGUSR1), 0);
 }
 
+static void copy_file(const char *from, const char *to) {
+    static char bytes[1 << 16];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    assert_true(in && out);
+    for (size_t n; (n = fread(bytes, 1, sizeof bytes, in)) > 0;) assert_int_equal(fwrite(bytes, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Weights, tokenizer and template are taken out of the mapped file when it is opened: to touch a page of it now would be SIGBUS. */
+static void a_model_file_that_somebody_cuts_is_not_missed(void **state) {
+    (void)state;
+    const char *const texts[] = {SAD}, *const tasks[] = {"sentiment"};
+    char path[] = "/tmp/qaio-test-XXXXXX";
+    qaio_model *opened;
+    qaio_answers *a, *expected = read_texts("sentiment", texts, 1);
+    qaio_reply *r;
+    qaio_options options;
+    const qaio_message message = {"user", "你好，<|im_end|> 😀 ﷺ"};
+    assert_true(close(mkstemp(path)) == 0);
+    copy_file("models/qaio-mini-zh.gguf", path);
+    qaio_options_init(&options, sizeof options);
+    options.model = path;
+    assert_int_equal(qaio_model_open(&opened, &options, NULL), QAIO_OK);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(qaio_read(&a, opened, tasks, 1, texts, NULL, 1, NULL, NULL), QAIO_OK);
+    assert_memory_equal(qaio_answers_probabilities(a, 0), qaio_answers_probabilities(expected, 0), 2 * sizeof(double));
+    assert_int_equal(qaio_chat(&r, opened, &message, 1, NULL, NULL), QAIO_OK);
+    assert_true(qaio_reply_generated_tokens(r) > 0);
+    assert_non_null(qaio_model_name(opened));
+    qaio_reply_free(r);
+    qaio_answers_free(a);
+    qaio_answers_free(expected);
+    qaio_model_close(opened);
+    unlink(path);
+}
+
 static void reading_survives_every_failed_allocation(void **state) {
     (void)state;
     const char *const tasks[] = {"sentiment", "emotion"}, *const texts[] = {SAD, "", GLAD};
@@ -635,6 +673,7 @@ int main(void) {
         cmocka_unit_test(a_question_of_your_own_gets_probabilities),
         cmocka_unit_test(threads_share_a_model_and_get_the_same_bits),
         cmocka_unit_test(an_application_s_signals_stay_with_its_threads),
+        cmocka_unit_test(a_model_file_that_somebody_cuts_is_not_missed),
         cmocka_unit_test(reading_survives_every_failed_allocation),
         cmocka_unit_test(replying_survives_every_failed_allocation),
         cmocka_unit_test(opening_and_closing_again_and_again_is_fine),
