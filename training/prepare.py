@@ -208,17 +208,24 @@ class Writer:
         b = self.fixed(answer) if weight > 1 else self.enc(answer)
         self.add(ids + b + [self.end], [0] * len(ids) + [weight] * len(b) + [1])
 
-    def forks(self, system, turns, answers):
-        """Answers [(opening, label)] to one conversation that do not see each other.
+    def opening(self, task):
+        """How many tokens of the opening all its labels begin with, as src/tasks/label_plan.c counts."""
+        o, n = self.fixed(OPENINGS[task]), len(self.fixed(OPENINGS[task]))
+        for label in LABELS[task]:
+            b = self.fixed(OPENINGS[task] + label)
+            n = next((i for i in range(min(n, len(b) - 1)) if b[i] != o[i]), min(n, len(b) - 1))
+        return n
 
-        Opening and label are tokenised together, as src/tasks/label_plan.c does: 情绪：开心 is
-        情绪 + ：开心.
+    def forks(self, system, turns, answers):
+        """Labels [(task, label)] of one conversation that do not see each other.
+
+        Opening and label are tokenised together, as the program does: 情绪：开心 is 情绪 + ：开心, but
+        情绪：生气 is 情绪 + ： + 生气.  All behind the common beginning is the label.
         """
         ids = self.frame(system, turns) + self.head("assistant")
         w, fork = [0] * len(ids), [0] * len(ids)
-        for n, (opening, text) in enumerate(answers, 1):
-            b, o = self.fixed(opening + text), self.fixed(opening)
-            known = next(i for i, t in enumerate(b) if i >= len(o) or t != o[i])
+        for n, (task, text) in enumerate(answers, 1):
+            b, known = self.fixed(OPENINGS[task] + text), self.opening(task)
             ids = ids + b + [self.end]
             w += [0] * known + [LABEL_WEIGHT] * (len(b) - known) + [1]
             fork += [n] * (len(b) + 1)
@@ -235,11 +242,10 @@ class Writer:
 
 def forks(W, rng, text, answers, history):
     """The labels of one text in the layout shared or probe."""
-    pairs = [(OPENINGS[t], a) for t, a in answers]
     if rng.random() < 0.5:
-        return W.forks(analyst(rng), [("user", text)], pairs)
+        return W.forks(analyst(rng), [("user", text)], answers)
     before = rng.choice(history)[:2] if history and rng.random() < 0.25 else []
-    W.forks(pick(PROMPTS["chat"], rng, 0.8), before + [("user", text)], pairs)
+    W.forks(pick(PROMPTS["chat"], rng, 0.8), before + [("user", text)], answers)
 
 
 def label(W, rng, task, text, answer, history):

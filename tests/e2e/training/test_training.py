@@ -50,6 +50,21 @@ class Training(unittest.TestCase):
         from packing import positions
         self.assertEqual(positions(np.array([0, 0, 0, 1, 1, 2, 2, 2])).tolist(), [0, 1, 2, 3, 4, 3, 4, 5])
 
+    def test_labels_behind_an_opening_begin_at_the_same_token(self):
+        from tokenizers import Tokenizer
+
+        from prepare import Writer
+        from prompts import LABELS, OPENINGS
+        writer = Writer(Tokenizer.from_file(os.path.join(self.tokenizer, "tokenizer.json")))
+        for task, labels in LABELS.items():
+            tokens = [writer.enc(OPENINGS[task] + label) for label in labels]
+            n = writer.opening(task)
+            self.assertEqual(len({tuple(t[:n]) for t in tokens}), 1, task)
+            self.assertEqual(len({tuple(t[n:]) for t in tokens}), len(labels), task)
+            for label in labels:
+                writer.forks(None, [("user", "好")], [(task, label)])
+                self.assertEqual(int((writer.w[-1] == 4).sum()), len(writer.enc(OPENINGS[task] + label)) - n)
+
     def test_packing_resumes_in_the_same_place(self):
         import numpy as np
         from packing import Packer, Source
