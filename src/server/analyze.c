@@ -80,6 +80,7 @@ typedef struct analysis {
 static void analysis_deinit(analysis *a) {
     label_answer unused;
     reply_result unused_result;
+    if (a->reply) reply_cancel(a->reply); /* reads may wait for its prompt */
     for (size_t i = a->n_read; i < a->n_reads; i++) label_cancel(a->reads[i]);
     for (size_t i = a->n_read; i < a->n_reads; i++) label_finish(a->reads[i], &unused, NULL);
     if (a->reply) reply_finish(a->reply, &unused_result, NULL);
@@ -173,7 +174,7 @@ static bool say(str *out, const char *event, json_t *value, const failure *f) {
 static bool next_event(void *state, str *out, int wait_ms) {
     analysis *a = state;
     failure f;
-    if (a->n_read < a->n_reads) return say(out, "label", next_label(a, &f), &f);
+    if (a->n_read < a->n_reads) return !label_wait(a->reads[a->n_read], wait_ms) || say(out, "label", next_label(a, &f), &f);
     if (a->reply) {
         reply_piece piece;
         reply_step step = reply_next(a->reply, &piece, wait_ms);
@@ -187,10 +188,12 @@ static bool next_event(void *state, str *out, int wait_ms) {
 /* ---- at once ---- */
 
 /* All labels; a new reference, NULL after filling f. */
-static json_t *gather_labels(analysis *a, failure *f) {
+static json_t *gather_labels(const exchange *x, analysis *a, failure *f) {
     json_t *labels = json_array();
     while (a->n_read < a->n_reads) {
-        json_t *label = next_label(a, f);
+        bool has_come = exchange_await_label(x, a->reads[a->n_read]);
+        json_t *label = has_come ? next_label(a, f) : NULL;
+        if (!has_come) failure_over(f);
         if (!label) {
             json_decref(labels);
             return NULL;
@@ -204,7 +207,7 @@ static void answer_at_once(exchange *x, analysis *a) {
     failure f;
     str text = {0};
     bool has_reply = a->reply != NULL, is_left = false;
-    json_t *labels = gather_labels(a, &f), *done = NULL;
+    json_t *labels = gather_labels(x, a, &f), *done = NULL;
     if (labels && has_reply) is_left = !exchange_gather(x, a->reply, &text, NULL, NULL);
     if (labels && !is_left) done = finish(a, &f);
     if (is_left) {

@@ -8,6 +8,7 @@
 #include "server/failure.h"
 #include "server/server.h"
 #include "server/watch.h"
+#include "tasks/decision.h"
 
 #define WAIT_MS      100  /* between two looks at whether the client is still there */
 #define HEARTBEAT_MS 5000 /* a silent event stream sends a comment this often */
@@ -65,6 +66,10 @@ void answer_append_json(str *out, json_t *value); /* compact; value: moved */
 
 /* True when waiting for the model makes no sense any more: the client has left (its sending side is closed) or the server is stopping. */
 bool exchange_is_over(const exchange *x);
+
+/* Waits for a label, or a decision; false: the exchange is over before it came. */
+bool exchange_await_label(const exchange *x, label_read *read);
+bool exchange_await_decision(const exchange *x, decision *d);
 
 /* Appends a reply's whole text; `also` (may be NULL) sees each piece.  False: the exchange is over, memory has run out, or `also` said so.
  */

@@ -62,3 +62,5 @@ json_t *failure_to_json(const failure *f) {
     return json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", f->message, "type", type_of_status(f->status), "param",
                      f->param[0] ? f->param : NULL, "code", f->code);
 }
+
+bool failure_over(failure *f) { return failure_set(f, 503, "cancelled", "", "the client has left, or the server is stopping"); }

@@ -21,6 +21,7 @@ bool failure_set(failure *f, int status, const char *code, const char *param, co
 bool failure_from(failure *f, const qaio_error *err, const char *param);
 
 bool failure_memory(failure *f);
+bool failure_over(failure *f); /* exchange_is_over */
 
 /* A new reference; NULL when out of memory. */
 json_t *failure_to_json(const failure *f);

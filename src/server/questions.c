@@ -145,13 +145,17 @@ bool questions_answer(exchange *x, const decision_request *r, const char *input_
             break;
         }
         decision_answer answer;
+        if (!exchange_await_decision(x, w.at[w.n_finished % DECISIONS_AHEAD])) {
+            is_good = failure_over(f);
+            break;
+        }
         size_t i = w.n_finished++;
         if (decision_finish(w.at[i % DECISIONS_AHEAD], &answer, &err))
             is_good = failed_at(f, &err, i, input_param);
         else if (!say(answers, &r->questions[i], &answer))
             is_good = failure_memory(f);
         else if (w.n_finished < r->n_questions && exchange_is_over(x))
-            is_good = failure_set(f, 503, "cancelled", "", "the client has left, or the server is stopping");
+            is_good = failure_over(f);
         n_prompt += answer.n_prompt;
         n_cached += answer.n_cached;
     }

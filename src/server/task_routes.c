@@ -85,13 +85,17 @@ static bool read_texts(exchange *x, const task *t, const json_t *texts, bool is_
             break;
         }
         label_answer answer;
+        if (!exchange_await_label(x, all.at[all.n_finished % READS_AHEAD])) {
+            is_good = failure_over(f);
+            break;
+        }
         size_t i = all.n_finished++;
         if (label_finish(all.at[i % READS_AHEAD], &answer, &err))
             is_good = failed_at(f, &err, is_list, i);
         else if (json_array_append_new(results, answer_to_json(&answer, resident_model_name(x->resident))) != 0)
             is_good = failure_memory(f);
         else if (all.n_finished < json_array_size(texts) && exchange_is_over(x))
-            is_good = failure_set(f, 503, "cancelled", "", "the client has left, or the server is stopping");
+            is_good = failure_over(f);
     }
     reads_deinit(&all);
     return is_good;

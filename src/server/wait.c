@@ -9,6 +9,18 @@ bool exchange_is_over(const exchange *x) {
     return poll(&p, 1, 0) > 0;
 }
 
+bool exchange_await_label(const exchange *x, label_read *read) {
+    while (!label_wait(read, WAIT_MS))
+        if (exchange_is_over(x)) return false;
+    return true;
+}
+
+bool exchange_await_decision(const exchange *x, decision *d) {
+    while (!decision_wait(d, WAIT_MS))
+        if (exchange_is_over(x)) return false;
+    return true;
+}
+
 bool exchange_gather(exchange *x, reply *p, str *text, bool (*also)(void *state, const reply_piece *piece), void *state) {
     for (;;) {
         reply_piece piece;

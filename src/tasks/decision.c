@@ -117,6 +117,12 @@ void decision_cancel(decision *d) {
     for (size_t i = 0; i < d->n_started; i++) label_cancel(d->orders[i].read);
 }
 
+bool decision_wait(decision *d, int timeout_ms) {
+    for (size_t i = 0; i < d->n_started; i++)
+        if (!label_wait(d->orders[i].read, timeout_ms)) return false;
+    return true;
+}
+
 /* What follows from the probabilities. */
 static qaio_status conclude(decision_answer *a, size_t n_options, qaio_error *err) {
     double sum = 0;

@@ -39,6 +39,8 @@ typedef struct decision_answer {
 
 /* The question's texts are borrowed until decision_finish, the input is copied.  Fails as label_start does. */
 qaio_status decision_start(decision **out, resident *r, const decision_question *q, const char *input, size_t n, qaio_error *err);
+/* Waits until decision_finish would not wait, at most about timeout_ms; false: not yet. */
+bool decision_wait(decision *d, int timeout_ms);
 /* Waits and frees, also on failure. */
 qaio_status decision_finish(decision *d, decision_answer *out, qaio_error *err);
 void decision_cancel(decision *d); /* decision_finish still has to be called */
