@@ -139,6 +139,12 @@ qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err) {
 
 void label_cancel(label_read *read) { (void)read; }
 
+bool label_wait(label_read *read, int timeout_ms) {
+    (void)read;
+    (void)timeout_ms;
+    return true;
+}
+
 /* ---- replies ---- */
 
 static bool compose(reply *p, const reply_params *params, bool is_endless) {
