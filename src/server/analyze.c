@@ -43,6 +43,15 @@ static bool parse_tasks(analyze_request *out, const json_t *root, const task_set
     return true;
 }
 
+static bool parse_layout(analyze_request *out, const json_t *root, failure *f) {
+    const char *name = NULL;
+    size_t n;
+    if (!field_string(root, "layout", &name, &n, f) || !field_bool(root, "diagnostics", &out->has_mass, f)) return false;
+    out->has_layout = name != NULL;
+    if (!name || (task_layout_from_name(name, &out->layout) && strlen(name) == n && out->layout != LAYOUT_PLAIN)) return true;
+    return failure_set(f, 400, "invalid_value", "layout", "layout must be own, shared or probe");
+}
+
 /* The text is the user's last message. */
 static bool parse_conversation(analyze_request *out, const json_t *root, failure *f) {
     if (!field_string(root, "text", &out->text, &out->text_bytes, f) || !messages_parse(&out->messages, root, "history", f)) return false;
@@ -57,7 +66,8 @@ static bool parse_conversation(analyze_request *out, const json_t *root, failure
 bool analyze_request_parse(analyze_request *out, const json_t *root, const char *model_name, const task_set *tasks, failure *f) {
     *out = (analyze_request){.has_reply = true};
     if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f) ||
-        !parse_conversation(out, root, f) || !field_bool(root, "reply", &out->has_reply, f) || !parse_tasks(out, root, tasks, f))
+        !parse_conversation(out, root, f) || !field_bool(root, "reply", &out->has_reply, f) || !parse_tasks(out, root, tasks, f) ||
+        !parse_layout(out, root, f))
         return false;
     if (!out->has_reply && out->n_tasks == 0)
         return failure_set(f, 400, "invalid_value", "tasks", "neither tasks nor a reply are asked for");
@@ -91,32 +101,23 @@ static void analysis_free(void *state) {
     mem_free(state);
 }
 
-static size_t conversation_bytes(const analyze_request *request) {
-    size_t bytes = request->text_bytes;
-    for (size_t i = 0; i < request->messages.n; i++) bytes += request->messages.items[i].content_bytes;
-    return bytes;
-}
-
 /* Starts everything at once; on failure nothing is left running. */
 static bool analysis_start(analysis *a, resident *r, const analyze_request *request, failure *f) {
     *a = (analysis){.resident = r, .begun_ms = clock_ms()};
+    const message_list *m = &request->messages;
+    label_request labels = {.tasks = request->tasks,
+                            .n_tasks = request->n_tasks,
+                            .has_layout = request->has_layout,
+                            .layout = request->layout,
+                            .has_mass = request->has_mass};
     qaio_error err;
-    const char *param = "text";
-    qaio_status status = QAIO_OK;
-    bool is_short = conversation_bytes(request) <= HOLD_MAX_BYTES;
-    if (is_short) resident_hold(r);
-    for (size_t i = 0; i < request->n_tasks && !status; i++) {
-        status = label_start(&a->reads[i], r, request->tasks[i], request->text, request->text_bytes, &err);
-        if (!status) a->n_reads++;
-    }
-    if (!status && request->has_reply) {
-        status = reply_start(&a->reply, r, request->messages.items, request->messages.n, &request->generation.params, &err);
-        param = request->messages.n > 1 ? "history" : "text";
-    }
-    if (is_short) resident_release(r);
-    if (!status) return true;
-    analysis_deinit(a);
-    return failure_from(f, &err, param);
+    qaio_status status = request->has_reply
+                             ? reply_start_labelled(&a->reply, a->reads, r, &labels, m->items, m->n, &request->generation.params, &err)
+                             : labels_start(a->reads, r, &labels, request->text, request->text_bytes, &err);
+    /* Only a conversation that does not fit is the history's fault. */
+    if (status) return failure_from(f, &err, status == QAIO_ERR_LIMIT && request->has_reply && m->n > 1 ? "history" : "text");
+    a->n_reads = request->n_tasks;
+    return true;
 }
 
 /* The next label's answer; a new reference, NULL after filling f. */

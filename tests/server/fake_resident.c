@@ -200,6 +200,27 @@ qaio_status reply_start_task(reply **out, resident *r, const task *t, const char
     return start(out, r, text, n, 0, params, err);
 }
 
+qaio_status labels_start(label_read **reads, resident *r, const label_request *request, const char *text, size_t n, qaio_error *err) {
+    label_answer unused;
+    for (size_t i = 0; i < request->n_tasks; i++) {
+        qaio_status status = label_start(&reads[i], r, request->tasks[i], text, n, err);
+        while (status && i-- > 0) label_finish(reads[i], &unused, NULL);
+        if (status) return status;
+    }
+    return QAIO_OK;
+}
+
+qaio_status reply_start_labelled(reply **out, label_read **reads, resident *r, const label_request *labels, const chat_message *messages,
+                                 size_t n_messages, const reply_params *params, qaio_error *err) {
+    const chat_message *last = &messages[n_messages - 1];
+    label_answer unused;
+    qaio_status status = labels_start(reads, r, labels, last->content, last->content_bytes, err);
+    if (status) return status;
+    status = reply_start(out, r, messages, n_messages, params, err);
+    for (size_t i = 0; i < labels->n_tasks && status; i++) label_finish(reads[i], &unused, NULL);
+    return status;
+}
+
 static void fill_token(reply *p, reply_piece *out) {
     size_t word = (p->first_word + p->n_shown) % N_WORDS;
     out->token = (token_event){.token = (int32_t)word, .logprob = -0.25f};

@@ -118,7 +118,7 @@ static void a_chat_request_is_read_whole(void **state) {
                "\"top_k\":7,\"repetition_penalty\":1.5,\"seed\":-1,\"stop\":[\"x\",\"yy\"],\"max_tokens\":5,"
                "\"max_completion_tokens\":6,\"stream\":true,\"stream_options\":{\"include_usage\":true},\"logprobs\":true,"
                "\"top_logprobs\":3,\"n\":1,\"tools\":[],\"response_format\":{\"type\":\"text\"},\"presence_penalty\":0.0,"
-               "\"user\":\"me\",\"logit_bias\":{},\"enable_thinking\":true,\"metadata\":null}");
+               "\"user\":\"me\",\"logit_bias\":{\"7\":-1.5,\"9\":100},\"enable_thinking\":true,\"metadata\":null}");
     if (!chat_request_parse(&r, root, MODEL, &f)) fail_msg("%s", f.message);
     assert_int_equal(r.messages.n, 2);
     assert_string_equal(r.messages.items[0].role, "system");
@@ -131,6 +131,7 @@ static void a_chat_request_is_read_whole(void **state) {
     assert_int_equal(p->n_stops, 2);
     assert_string_equal(p->stops[1], "yy");
     assert_int_equal(p->max_new, 6);
+    assert_true(p->n_biases == 2 && p->biases[0].token == 7 && p->biases[0].bias == -1.5f && p->biases[1].bias == 100);
     assert_int_equal(p->n_top, 3);
     assert_int_equal(p->enable_thinking, 1);
     assert_true(r.generation.is_stream && r.generation.include_usage);
@@ -184,7 +185,12 @@ static void wrong_types_and_ranges_name_their_field(void **state) {
         {"\"n\":2", "n"},
         {"\"n\":\"1\"", "n"},
         {"\"tools\":[{}]", "tools"},
-        {"\"logit_bias\":{\"1\":2}", "logit_bias"},
+        {"\"logit_bias\":[1]", "logit_bias"},
+        {"\"logit_bias\":{\"one\":2}", "logit_bias"},
+        {"\"logit_bias\":{\"1x\":2}", "logit_bias"},
+        {"\"logit_bias\":{\"1\":101}", "logit_bias"},
+        {"\"logit_bias\":{\"1\":\"2\"}", "logit_bias"},
+        {"\"logit_bias\":{\"12345678901\":1}", "logit_bias"},
         {"\"presence_penalty\":1", "presence_penalty"},
         {"\"response_format\":\"text\"", "response_format"},
         {"\"response_format\":{\"type\":\"xml\"}", "response_format"},
@@ -331,6 +337,10 @@ static void analyze_refuses_what_makes_no_sense(void **state) {
         {"{\"text\":\"a\",\"reply\":\"yes\"}", 400, "reply"},
         {"{\"text\":\"a\",\"history\":\"b\"}", 400, "history"},
         {"{\"text\":\"a\",\"history\":[{}]}", 400, "history[0]"},
+        {"{\"text\":\"a\",\"layout\":\"plain\"}", 400, "layout"},
+        {"{\"text\":\"a\",\"layout\":\"own\\u0000\"}", 400, "layout"},
+        {"{\"text\":\"a\",\"layout\":1}", 400, "layout"},
+        {"{\"text\":\"a\",\"diagnostics\":1}", 400, "diagnostics"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         failure f = {0};
