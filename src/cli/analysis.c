@@ -24,15 +24,29 @@ static qaio_status start_chat(task_run *run, resident *r, const task *t, const r
 static qaio_status start_run(task_run *run, resident *r, const task *t, const reply_params *params, const analysis *a) {
     const char *text = a->text.data ? a->text.data : "";
     if (a->text.failed) return error_memory(&run->error);
-    switch (t->kind) {
-    case TASK_LABEL:
-        return label_start(&run->read, r, t, text, a->text.len, &run->error);
-    case TASK_GENERATE:
-        return reply_start_task(&run->reply, r, t, text, a->text.len, params, &run->error);
-    case TASK_CHAT:
-        return start_chat(run, r, t, params, a);
+    if (t->kind == TASK_CHAT) return start_chat(run, r, t, params, a);
+    return reply_start_task(&run->reply, r, t, text, a->text.len, params, &run->error);
+}
+
+/* All label tasks of the text, in one request; what fails is an error of each of them. */
+static void start_labels(analysis *a, resident *r) {
+    const task *tasks[MAX_TASKS_AT_ONCE];
+    label_read *reads[MAX_TASKS_AT_ONCE];
+    label_request request = {.tasks = tasks};
+    qaio_error err;
+    for (size_t i = 0; i < a->choice->n; i++)
+        if (a->choice->tasks[i]->kind == TASK_LABEL) tasks[request.n_tasks++] = a->choice->tasks[i];
+    if (request.n_tasks == 0) return;
+    qaio_status status =
+        a->text.failed ? error_memory(&err) : labels_start(reads, r, &request, a->text.data ? a->text.data : "", a->text.len, &err);
+    for (size_t i = 0, k = 0; i < a->choice->n; i++) {
+        if (a->choice->tasks[i]->kind != TASK_LABEL) continue;
+        a->runs[i].status = status;
+        if (status)
+            a->runs[i].error = err;
+        else
+            a->runs[i].read = reads[k++];
     }
-    return QAIO_OK;
 }
 
 void analysis_start(analysis *a, resident *r, const task_choice *choice, const reply_params *params, const char *text, size_t n) {
@@ -40,7 +54,9 @@ void analysis_start(analysis *a, resident *r, const task_choice *choice, const r
     a->choice = choice;
     str_append(&a->text, text, n);
     resident_hold(r);
-    for (size_t i = 0; i < choice->n; i++) a->runs[i].status = start_run(&a->runs[i], r, choice->tasks[i], params, a);
+    start_labels(a, r);
+    for (size_t i = 0; i < choice->n; i++)
+        if (choice->tasks[i]->kind != TASK_LABEL) a->runs[i].status = start_run(&a->runs[i], r, choice->tasks[i], params, a);
     resident_release(r);
 }
 
