@@ -21,7 +21,13 @@ void kernels_add_neon(kernels *table);
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-enum { LINE_BYTES = 64 };
+enum { LINE_BYTES = 64, PREFETCH_BYTES = 2048 };
+
+/* With one activation row the weights come from memory as fast as they are used; asking for them this far ahead helps where a block is
+ * small, and at the ends of pages, where hardware stops.  A prefetch past the end is harmless. */
+ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes) {
+    UNROLL for (size_t i = 0; i < n_bytes; i += LINE_BYTES) __builtin_prefetch((const void *)((uintptr_t)w + PREFETCH_BYTES + i), 0, 3);
+}
 
 ALWAYS_INLINE size_t element_bytes(dtype kv_type) { return kv_type == DTYPE_F32 ? 4 : 2; }
 

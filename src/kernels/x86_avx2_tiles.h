@@ -9,14 +9,6 @@
 
 enum { MAX_ROWS = 6 };
 
-/* With one activation row the weights come from memory as fast as they are used; asking for them this far ahead helps where a block is
- * small.  A prefetch past the end is harmless. */
-enum { PREFETCH_BYTES = 2048 };
-
-ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes) {
-    UNROLL for (size_t i = 0; i < n_bytes; i += LINE_BYTES) _mm_prefetch((const char *)((uintptr_t)w + PREFETCH_BYTES + i), _MM_HINT_T0);
-}
-
 ALWAYS_INLINE void store_half(const matmul_args *a, size_t first, size_t row, __m256 v) {
     if (first >= a->w->n_rows) return;
     size_t n = a->w->n_rows - first;

@@ -36,7 +36,10 @@ ALWAYS_INLINE void tile_float(const matmul_args *a, size_t group, size_t row, dt
     }
     for (size_t c = 0; c < n_cols; c += 2) {
         __m512 columns[MAX_GROUPS][2];
-        UNROLL for (size_t g = 0; g < n_groups; g++) load_columns(type, w[g] + c * column_bytes, columns[g]);
+        UNROLL for (size_t g = 0; g < n_groups; g++) {
+            if (n_rows == 1) prefetch_ahead(w[g] + c * column_bytes, 2 * column_bytes);
+            load_columns(type, w[g] + c * column_bytes, columns[g]);
+        }
         UNROLL for (size_t j = 0; j < 2; j++) {
             UNROLL for (size_t i = 0; i < n_rows; i++) {
                 __m512 value = _mm512_set1_ps(x[i][c + j]);
@@ -88,7 +91,10 @@ ALWAYS_INLINE void tile_quant(const matmul_args *a, size_t group, size_t row, dt
         const uint8_t *w[MAX_GROUPS];
         const int8_t *q[MAX_ROWS];
         __m512i dot[MAX_ROWS][MAX_GROUPS];
-        UNROLL for (size_t g = 0; g < n_groups; g++) w[g] = a->w->data + (group + g) * a->w->group_bytes + b * block_bytes;
+        UNROLL for (size_t g = 0; g < n_groups; g++) {
+            w[g] = a->w->data + (group + g) * a->w->group_bytes + b * block_bytes;
+            if (n_rows == 1) prefetch_ahead(w[g], block_bytes);
+        }
         UNROLL for (size_t i = 0; i < n_rows; i++) {
             q[i] = a->xq.q + ((row + i) * n_blocks + b) * PACK_COLS;
             __m512i start = _mm512_set1_epi32(-zero_point * a->xq.sum[(row + i) * n_blocks + b]);
