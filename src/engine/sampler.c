@@ -13,7 +13,7 @@ typedef struct candidate {
 } candidate;
 
 struct sampler {
-    sampling params;
+    sampling params; /* its biases are ours */
     size_t vocab_size;
     uint64_t state;       /* splitmix64 */
     uint8_t *seen;        /* bit per token */
@@ -29,6 +29,24 @@ qaio_status sampling_check(const sampling *s, qaio_error *err) {
     if (s->top_k < 0) return error_set(err, QAIO_ERR_ARGUMENT, "top_k must not be negative");
     if (!(s->repetition_penalty >= 0.1f && s->repetition_penalty <= 10))
         return error_set(err, QAIO_ERR_ARGUMENT, "repetition_penalty must be between 0.1 and 10");
+    if (s->n_biases > SAMPLING_MAX_BIASES)
+        return error_set(err, QAIO_ERR_ARGUMENT, "at most %d tokens can have a bias", SAMPLING_MAX_BIASES);
+    for (size_t i = 0; i < s->n_biases; i++)
+        if (!(fabsf(s->biases[i].bias) <= SAMPLING_MAX_BIAS))
+            return error_set(err, QAIO_ERR_ARGUMENT, "a bias must be between -%d and %d", SAMPLING_MAX_BIAS, SAMPLING_MAX_BIAS);
+    return QAIO_OK;
+}
+
+static qaio_status copy_biases(sampler *s, const sampling *params, qaio_error *err) {
+    token_bias *biases = mem_array(params->n_biases, sizeof *biases);
+    s->params.biases = biases;
+    if (!biases) return error_memory(err);
+    for (size_t i = 0; i < params->n_biases; i++) {
+        biases[i] = params->biases[i];
+        if (biases[i].token < 0 || (size_t)biases[i].token >= s->vocab_size)
+            return error_set(err, QAIO_ERR_ARGUMENT, "a bias for token %d, which lies outside the vocabulary of %zu", biases[i].token,
+                             s->vocab_size);
+    }
     return QAIO_OK;
 }
 
@@ -40,6 +58,7 @@ qaio_status sampler_new(sampler **out, const sampling *params, size_t vocab_size
     sampler *s = mem_zalloc(sizeof *s);
     if (!s) return error_memory(err);
     s->params = *params;
+    s->params.biases = NULL;
     s->vocab_size = vocab_size;
     s->state = params->seed;
     bool ok = true;
@@ -47,9 +66,11 @@ qaio_status sampler_new(sampler **out, const sampling *params, size_t vocab_size
         ok = (s->seen = mem_zalloc(vocab_size / 8 + 1)) && (s->seen_tokens = mem_array(vocab_size, sizeof *s->seen_tokens));
     if (ok && !is_greedy(params))
         ok = (s->candidates = mem_array(vocab_size, sizeof *s->candidates)) && (s->weights = mem_array(vocab_size, sizeof *s->weights));
-    if (!ok) {
+    status = ok ? QAIO_OK : error_memory(err);
+    if (!status && params->n_biases) status = copy_biases(s, params, err);
+    if (status) {
         sampler_free(s);
-        return error_memory(err);
+        return status;
     }
     *out = s;
     return QAIO_OK;
@@ -57,6 +78,7 @@ qaio_status sampler_new(sampler **out, const sampling *params, size_t vocab_size
 
 void sampler_free(sampler *s) {
     if (!s) return;
+    mem_free((void *)(uintptr_t)s->params.biases);
     mem_free(s->seen);
     mem_free(s->seen_tokens);
     mem_free(s->candidates);
@@ -137,6 +159,7 @@ static int32_t draw(sampler *s, const float *logits) {
 
 int32_t sampler_next(sampler *s, const kernels *k, float *logits) {
     float penalty = s->params.repetition_penalty;
+    for (size_t i = 0; i < s->params.n_biases; i++) logits[s->params.biases[i].token] += s->params.biases[i].bias;
     for (size_t i = 0; i < s->n_seen; i++) {
         float *l = &logits[s->seen_tokens[i]];
         *l = *l > 0 ? *l / penalty : *l * penalty;

@@ -1,9 +1,17 @@
-/* From logits to the next token.  The order is that of transformers: repetition penalty, temperature, top-k, top-p, then a draw. */
+/* From logits to the next token.  The order is that of transformers: biases, repetition penalty, temperature, top-k, top-p, then a draw. */
 #ifndef QAIO_ENGINE_SAMPLER_H
 #define QAIO_ENGINE_SAMPLER_H
 
 #include "base/error.h"
 #include "kernels/kernels.h"
+
+#define SAMPLING_MAX_BIASES 300
+#define SAMPLING_MAX_BIAS   100 /* either way */
+
+typedef struct token_bias {
+    int32_t token;
+    float bias;
+} token_bias;
 
 typedef struct sampling {
     float temperature;        /* 0: greedy */
@@ -11,6 +19,8 @@ typedef struct sampling {
     int32_t top_k;            /* 0 keeps all */
     float repetition_penalty; /* 1: none; Keskar et al. 2019 (CTRL), over prompt and reply */
     uint64_t seed;
+    const token_bias *biases; /* added to logits; copied */
+    size_t n_biases;
 } sampling;
 
 typedef struct sampler sampler;

@@ -280,8 +280,10 @@ static bool check_required(compiler *c, const json_t *schema) {
     const json_t *list = json_object_get(schema, "required"), *properties = json_object_get(schema, "properties");
     if (list && !json_is_array(list)) return schema_fail(c, QAIO_ERR_ARGUMENT, "required must be a list of names");
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-        if (!name) return schema_fail(c, QAIO_ERR_ARGUMENT, "required must be a list of names");
+        const json_t *entry = json_array_get(list, i);
+        const char *name = json_string_value(entry);
+        if (!name || strlen(name) != json_string_length(entry))
+            return schema_fail(c, QAIO_ERR_ARGUMENT, "required must be a list of names");
         if (!json_object_get(properties, name))
             return schema_fail(c, QAIO_ERR_UNSUPPORTED, "required names \"%.60s\", which is not among the properties", name);
     }

@@ -1,6 +1,7 @@
 #include "server/generation.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -16,9 +17,8 @@ static const struct {
     const char *name;
     absence harmless;
 } unsupported[] = {
-    {"n", ONE},        {"best_of", ONE},      {"presence_penalty", ZERO}, {"frequency_penalty", ZERO},
-    {"echo", FALSE},   {"logit_bias", EMPTY}, {"tools", EMPTY},           {"functions", EMPTY},
-    {"suffix", EMPTY}, {"audio", EMPTY},      {"prediction", EMPTY},
+    {"n", ONE},           {"best_of", ONE},  {"presence_penalty", ZERO}, {"frequency_penalty", ZERO}, {"echo", FALSE}, {"tools", EMPTY},
+    {"functions", EMPTY}, {"suffix", EMPTY}, {"audio", EMPTY},           {"prediction", EMPTY},
 };
 
 static bool is_harmless(const json_t *value, absence harmless) {
@@ -76,6 +76,26 @@ static bool parse_stops(generation *out, const json_t *root, failure *f) {
     return true;
 }
 
+/* {"token id": bias, ...} */
+static bool parse_biases(generation *out, const json_t *root, failure *f) {
+    json_t *map = field_given(root, "logit_bias"), *value;
+    const char *key;
+    if (!map) return true;
+    if (!json_is_object(map)) return failure_set(f, 400, "invalid_type", "logit_bias", "logit_bias must be an object: token id to bias");
+    if (json_object_size(map) > SAMPLING_MAX_BIASES)
+        return failure_set(f, 400, "invalid_value", "logit_bias", "logit_bias has more than %d tokens", SAMPLING_MAX_BIASES);
+    json_object_foreach(map, key, value) {
+        size_t n = strspn(key, "0123456789");
+        double bias = json_number_value(value);
+        if (n == 0 || n > 9 || key[n]) return failure_set(f, 400, "invalid_value", "logit_bias", "\"%.40s\" is no token id", key);
+        if (!json_is_number(value) || !(bias >= -SAMPLING_MAX_BIAS && bias <= SAMPLING_MAX_BIAS))
+            return failure_set(f, 400, "invalid_value", "logit_bias", "the bias of token %s must be a number from -%d to %d", key,
+                               SAMPLING_MAX_BIAS, SAMPLING_MAX_BIAS);
+        out->bias_list[out->params.n_biases++] = (token_bias){(int32_t)strtol(key, NULL, 10), (float)bias};
+    }
+    return true;
+}
+
 static bool parse_sampling(generation *out, const json_t *root, failure *f) {
     reply_params *p = &out->params;
     json_int_t top_k = p->top_k, max_new = 0, seed = 0;
@@ -90,7 +110,7 @@ static bool parse_sampling(generation *out, const json_t *root, failure *f) {
     p->max_new = (uint32_t)max_new;
     p->has_seed = field_given(root, "seed") != NULL;
     p->seed = (uint64_t)seed;
-    return parse_stops(out, root, f);
+    return parse_biases(out, root, f) && parse_stops(out, root, f);
 }
 
 static bool parse_thinking(generation *out, const json_t *root, failure *f) {
@@ -115,6 +135,7 @@ static bool parse_stream(generation *out, const json_t *root, failure *f) {
 bool generation_parse(generation *out, const json_t *root, failure *f) {
     *out = (generation){.params = reply_defaults};
     out->params.stops = out->stop_list;
+    out->params.biases = out->bias_list;
     return refuse_unsupported(root, f) && parse_sampling(out, root, f) && parse_thinking(out, root, f) && parse_stream(out, root, f);
 }
 

@@ -8,13 +8,14 @@
 #define MAX_MESSAGES 2048
 
 typedef struct generation {
-    reply_params params; /* its stops are stop_list */
+    reply_params params; /* its stops are stop_list, its biases bias_list */
     const char *stop_list[REPLY_MAX_STOPS];
+    token_bias bias_list[SAMPLING_MAX_BIASES];
     grammar *grammar; /* of response_format, params points here; owned until a reply has taken it */
     bool is_stream, include_usage;
 } generation;
 
-/* Reads temperature, top_p, top_k, repetition_penalty, seed, stop, max_tokens, max_completion_tokens, enable_thinking, stream,
+/* Reads temperature, top_p, top_k, repetition_penalty, logit_bias, seed, stop, max_tokens, max_completion_tokens, enable_thinking, stream,
  * stream_options; refuses what is asked for and not there (n > 1, tools, images, penalties ...).  Borrows from root and *out itself. */
 bool generation_parse(generation *out, const json_t *root, failure *f);
 

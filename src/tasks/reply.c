@@ -43,6 +43,8 @@ static qaio_status fill_sampling(sampling *out, const model_desc *d, const task 
                                  : 0,
         .repetition_penalty = first_given(p->repetition_penalty, -1, d->repetition_penalty, 1),
         .seed = p->seed,
+        .biases = p->biases,
+        .n_biases = p->n_biases,
     };
     if (!p->has_seed && getrandom(&out->seed, sizeof out->seed, 0) != sizeof out->seed)
         return error_set(err, QAIO_ERR_IO, "the system gives no random seed");

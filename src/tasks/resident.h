@@ -127,7 +127,9 @@ typedef struct reply_params {
     int32_t top_k;                                /* negative: the checkpoint's, else 0 (all) */
     bool has_seed;                                /* false: a fresh one for each reply */
     uint64_t seed;
-    uint32_t max_new; /* 0: REPLY_DEFAULT_TOKENS; cut to what the context leaves */
+    uint32_t max_new;         /* 0: REPLY_DEFAULT_TOKENS; cut to what the context leaves */
+    const token_bias *biases; /* added to logits */
+    size_t n_biases;
     const char *const *stops;
     size_t n_stops;
     int n_top;           /* alternatives with log-probabilities for each token; -1: no log-probabilities */

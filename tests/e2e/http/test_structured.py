@@ -78,6 +78,18 @@ class Structured(Program):
         self.assertEqual("".join(t.token for t in choice.logprobs.content).encode(), choice.message.content.encode())
         self.assertTrue(all(t.logprob <= 0 for t in choice.logprobs.content))
 
+    def test_a_biased_token_comes_always_or_never(self):
+        def first(**options):
+            return self.chat(temperature=0, max_tokens=1, logprobs=True, **options).choices[0].message.content
+
+        favourite = first()
+        ids = range(300, 330)
+        self.assertNotEqual(first(logit_bias={str(i): 100 for i in ids}), favourite)
+        self.assertEqual(first(logit_bias={str(i): -100 for i in ids}), favourite)
+        with self.assertRaises(openai.BadRequestError) as caught:
+            first(logit_bias={"999999999": 1})
+        self.assertIn("vocabulary", str(caught.exception))
+
     def test_a_raw_completion_has_it_too(self):
         answer = self.client.completions.create(model=self.model, prompt="情绪：", max_tokens=20,
                                                 extra_body={"response_format": schema_format({"type": "boolean"})})
