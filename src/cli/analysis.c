@@ -32,7 +32,7 @@ static qaio_status start_run(task_run *run, resident *r, const task *t, const re
 static void start_labels(analysis *a, resident *r) {
     const task *tasks[MAX_TASKS_AT_ONCE];
     label_read *reads[MAX_TASKS_AT_ONCE];
-    label_request request = {.tasks = tasks};
+    label_request request = {.tasks = tasks, .has_layout = a->choice->has_layout, .layout = a->choice->layout};
     qaio_error err;
     for (size_t i = 0; i < a->choice->n; i++)
         if (a->choice->tasks[i]->kind == TASK_LABEL) tasks[request.n_tasks++] = a->choice->tasks[i];

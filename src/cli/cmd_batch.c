@@ -110,7 +110,7 @@ static int prepare(batch *b) {
     if (!status) status = open_input(b);
     if (!status) status = check_output(b);
     if (!status) status = open_resident(&b->resident, s, false);
-    if (!status) status = choose_tasks(&b->choice, resident_tasks(b->resident), s->operands.items[0]);
+    if (!status) status = choose_tasks(&b->choice, s, resident_tasks(b->resident), s->operands.items[0]);
     if (status) return status;
     qaio_error err;
     qaio_status opened = row_reader_open(&b->reader, b->in, b->in_format, s->column, &err);

@@ -174,7 +174,7 @@ int command_run(const settings *chosen) {
     s.is_many = s.is_reading || s.n_texts > 1;
     int status = open_resident(&s.resident, chosen, false);
     if (status) return status;
-    status = choose_tasks(&s.choice, resident_tasks(s.resident), operands->items[0]);
+    status = choose_tasks(&s.choice, chosen, resident_tasks(s.resident), operands->items[0]);
     line_reader_init(&s.lines, STDIN_FILENO, MAX_LINE_BYTES);
     if (!status) status = run_all(&s);
     line_reader_deinit(&s.lines);

@@ -78,8 +78,16 @@ static bool has_task(const task_choice *choice, const task *t) {
     return false;
 }
 
-int choose_tasks(task_choice *out, const task_set *set, const char *list) {
+static int choose_layout(task_choice *out, const char *name) {
+    out->has_layout = name != NULL;
+    if (!name || (task_layout_from_name(name, &out->layout) && out->layout != LAYOUT_PLAIN)) return EXIT_DONE;
+    return report_usage(TR("--layout %s: must be own, shared or probe", "--layout %s:须为 own、shared 或 probe"), name);
+}
+
+int choose_tasks(task_choice *out, const settings *s, const task_set *set, const char *list) {
     *out = (task_choice){0};
+    int status = choose_layout(out, s->layout);
+    if (status) return status;
     while (*list) {
         char name[TASK_NAME_BYTES];
         size_t n = strcspn(list, ",");

@@ -19,8 +19,10 @@ typedef struct task_choice {
     const task *tasks[MAX_TASKS_AT_ONCE];
     size_t n;
     size_t n_labels; /* label tasks among them */
+    bool has_layout; /* --layout */
+    task_layout layout;
 } task_choice;
-int choose_tasks(task_choice *out, const task_set *set, const char *list);
+int choose_tasks(task_choice *out, const settings *s, const task_set *set, const char *list);
 
 /* QAIO_CPU, or NULL. */
 const char *wanted_cpu(void);

@@ -29,6 +29,13 @@ static const option_row json_rows[] = {
 };
 const option_group group_json = GROUP("Output", "输出", json_rows);
 
+static const option_row labels_rows[] = {
+    {"layout", 0, OPTION_TEXT, AT(layout), "NAME",
+     .help_en = "read label tasks as own, shared or probe instead of as they say (see `qaio bench tasks`)",
+     .help_zh = "以 own、shared 或 probe 布局读取分类任务(见 `qaio bench tasks`)"},
+};
+const option_group group_labels = GROUP("Labels", "分类", labels_rows);
+
 static const option_row model_rows[] = {
     {"model", 'm', OPTION_TEXT, AT(model), "NAME|PATH",
      .help_en = "a file, a directory, or a name from `qaio models` (default: the built-in model)",

@@ -14,6 +14,7 @@ typedef struct settings {
     dtype type, kv_type;
     uint64_t n_ctx, n_threads;
     const char *tasks_dir;
+    const char *layout; /* of label tasks */
     /* sampling; negative: not given */
     double temperature, top_p, repetition_penalty;
     uint64_t top_k, seed, max_tokens;
@@ -46,7 +47,7 @@ typedef struct settings {
 
 extern const settings settings_defaults;
 
-extern const option_group group_general, group_json, group_model, group_sampling, group_serve, group_chat, group_batch, group_calibrate,
+extern const option_group group_general, group_json, group_labels, group_model, group_sampling, group_serve, group_chat, group_batch, group_calibrate,
     group_pull, group_quantize, group_inspect, group_bench;
 
 /* Types that weights can have in memory and in files that are written: F32, F16, BF16, Q8_0, Q4_0. */
