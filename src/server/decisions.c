@@ -121,7 +121,8 @@ static json_t *answer_of(const question *q, const decision_answer *a) {
     }
 }
 
-static bool say(json_t *answers, const question *q, const decision_answer *a) {
+static bool say(json_t *answers, const decision_request *r, const question *q, const decision_answer *a) {
+    (void)r;
     return json_array_append_new(answers, answer_of(q, a)) == 0;
 }
 

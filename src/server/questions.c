@@ -107,7 +107,8 @@ static qaio_status start_decisions(wave *w, resident *r, const decision_request 
     resident_hold(r);
     while (!status && w->n_started < request->n_questions && w->n_started - w->n_finished < DECISIONS_AHEAD) {
         const question *q = &request->questions[w->n_started];
-        const decision_question asked = {.instructions = q->instructions.data, .options = q->options, .n_options = q->n_options};
+        const decision_question asked = {
+            .instructions = q->instructions.data, .options = q->options, .n_options = q->n_options, .has_mass = request->has_mass};
         bytes += 2 * (request->input.len + q->instructions.len);
         if (is_held && bytes > HOLD_MAX_BYTES) {
             resident_release(r);
@@ -152,7 +153,7 @@ bool questions_answer(exchange *x, const decision_request *r, const char *input_
         size_t i = w.n_finished++;
         if (decision_finish(w.at[i % DECISIONS_AHEAD], &answer, &err))
             is_good = failed_at(f, &err, i, input_param);
-        else if (!say(answers, &r->questions[i], &answer))
+        else if (!say(answers, r, &r->questions[i], &answer))
             is_good = failure_memory(f);
         else if (w.n_finished < r->n_questions && exchange_is_over(x))
             is_good = failure_over(f);

@@ -26,6 +26,7 @@ typedef struct decision_request {
     str input; /* owned */
     question *questions;
     size_t n_questions;
+    bool has_mass; /* diagnostics */
 } decision_request;
 
 /* deinit also after a failure.  What they read is in the JSON, which has to outlive the request. */
@@ -50,7 +51,7 @@ bool input_check(const decision_request *r, const char *param, failure *f);
 
 /* Reads all questions and gives each answer to `say` (false: out of memory), in order; what the answers have in common goes to *usage, a
  * new reference.  False after filling f; input_param names the input. */
-typedef bool (*answer_sayer)(json_t *answers, const question *q, const decision_answer *a);
+typedef bool (*answer_sayer)(json_t *answers, const decision_request *r, const question *q, const decision_answer *a);
 bool questions_answer(exchange *x, const decision_request *r, const char *input_param, answer_sayer say, json_t *answers, json_t **usage,
                       failure *f);
 

@@ -63,17 +63,10 @@ static bool parse_question(question *q, json_t *source, const char *param, failu
     return failure_set(f, 400, type ? "invalid_value" : "missing", param, "the type of a question is noul, choice or score");
 }
 
-static bool refuse_diagnostics(const json_t *root, failure *f) {
-    bool is_asked = false;
-    if (!field_bool(root, "diagnostics", &is_asked, f)) return false;
-    if (!is_asked) return true;
-    return failure_set(f, 400, "unsupported", "diagnostics", "diagnostics are not there yet: only the options are scored, not all words");
-}
-
 bool systemone_request_parse(decision_request *out, const json_t *root, const char *model_name, failure *f) {
     *out = (decision_request){0};
     json_t *questions = field_given(root, "questions");
-    if (!model_check(root, model_name, f) || !refuse_diagnostics(root, f) ||
+    if (!model_check(root, model_name, f) || !field_bool(root, "diagnostics", &out->has_mass, f) ||
         !input_json(&out->input, field_given(root, "state"), "state", f) || !input_check(out, "state", f))
         return false;
     if (!json_is_object(questions))
@@ -127,8 +120,10 @@ static json_t *answer_of(const question *q, const decision_answer *a) {
     }
 }
 
-static bool say(json_t *answers, const question *q, const decision_answer *a) {
-    return json_object_set_new(answers, q->id, answer_of(q, a)) == 0;
+static bool say(json_t *answers, const decision_request *r, const question *q, const decision_answer *a) {
+    json_t *answer = answer_of(q, a);
+    if (answer && r->has_mass) json_object_set_new(answer, "label_mass", json_real(a->mass));
+    return json_object_set_new(answers, q->id, answer) == 0;
 }
 
 void handle_systemone(exchange *x) { questions_handle(x, systemone_request_parse, "state", say, json_object()); }

@@ -83,7 +83,9 @@ static qaio_status order_start(ordered *o, resident *r, const decision_question 
                      .labels = o->labels,
                      .n_labels = q->n_options,
                      .score = OPTION_SCORE};
-    return label_start(&o->read, r, &o->task, input, n, err);
+    const task *t = &o->task;
+    label_request request = {.tasks = &t, .n_tasks = 1, .has_mass = q->has_mass};
+    return labels_start(&o->read, r, &request, input, n, err);
 }
 
 static void decision_free(decision *d) {
@@ -148,6 +150,7 @@ qaio_status decision_finish(decision *d, decision_answer *out, qaio_error *err) 
             continue;
         }
         for (size_t k = 0; k < d->n_options; k++) out->probabilities[k] += answer.raw[k] / (double)d->n_orders;
+        out->mass += answer.mass / (double)d->n_orders;
         out->n_prompt += answer.n_prompt;
         out->n_cached += answer.n_cached;
     }

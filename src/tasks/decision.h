@@ -22,6 +22,7 @@ typedef struct decision_question {
     const char *instructions;
     const decision_option *options; /* at least 2 */
     size_t n_options;
+    bool has_mass; /* fill in decision_answer.mass: costs a row of the whole head an order */
 } decision_question;
 
 /* How an answer of yes or no is worded for these instructions: in Chinese when they have Chinese characters, else in English. */
@@ -34,6 +35,7 @@ typedef struct decision_answer {
     double probabilities[DECISION_MAX_OPTIONS];
     double confidence;         /* 0 when all options are equally probable, 1 when one is certain */
     double expected;           /* the mean place in the list, from 0 */
+    double mass;               /* with has_mass: the probability that the model would go on with one of the options at all; else 0 */
     size_t n_prompt, n_cached; /* tokens, of all reads */
 } decision_answer;
 

@@ -179,12 +179,13 @@ static void the_documented_limits_hold_exactly(void **state) {
 
 static void a_system_one_request_is_read_whole(void **state) {
     (void)state;
-    json_t *root = parsed("{\"state\":{\"text\":\"你好\"},\"diagnostics\":false,\"questions\":{"
+    json_t *root = parsed("{\"state\":{\"text\":\"你好\"},\"diagnostics\":true,\"questions\":{"
                           "\"z\":{\"type\":\"noul\",\"instructions\":\"Angry?\",\"criteria\":{\"true\":\"shouts\"}},"
                           "\"a\":{\"type\":\"choice\",\"instructions\":{\"ask\":\"意图\"},\"criteria\":{\"b\":null,\"a\":\"first\"}},"
                           "\"m\":{\"type\":\"score\",\"instructions\":\"How?\",\"criteria\":[\"low\",\"high\"]}}}");
     decision_request r = accepted(systemone_request_parse, root);
     assert_string_equal(r.input.data, "{\"text\":\"你好\"}");
+    assert_true(r.has_mass);
     assert_int_equal(r.n_questions, 3);
     assert_string_equal(r.questions[0].id, "z");
     assert_string_equal(r.questions[0].options[0].text, "yes");
@@ -210,7 +211,7 @@ static void bad_system_one_requests_name_their_field(void **state) {
         {"{\"state\":\"\",\"questions\":{}}", "missing", "state"},
         {"{\"state\":\"hi\",\"questions\":{}}", "invalid_value", "questions"},
         {"{\"state\":\"hi\",\"questions\":[]}", "invalid_type", "questions"},
-        {"{\"state\":\"hi\",\"diagnostics\":true,\"questions\":{}}", "unsupported", "diagnostics"},
+        {"{\"state\":\"hi\",\"diagnostics\":1,\"questions\":{}}", "invalid_type", "diagnostics"},
         {STATE("1"), "invalid_type", "questions.q"},
         {STATE("{\"type\":\"predicate\",\"instructions\":\"a\"}"), "invalid_value", "questions.q"},
         {STATE("{\"instructions\":\"a\"}"), "missing", "questions.q"},

@@ -107,11 +107,12 @@ static void what_cannot_be_decided_is_refused_and_leaves_nothing_running(void **
     static const decision_option options[] = {{"a", NULL}, {"b", NULL}};
     static char text[1 << 17];
     memset(text, 'q', sizeof text - 1);
-    assert_fails(&(decision_question){"x", options, 1}, "hi", QAIO_ERR_ARGUMENT);
-    assert_fails(&(decision_question){"x", options, DECISION_MAX_OPTIONS + 1}, "hi", QAIO_ERR_ARGUMENT);
-    assert_fails(&(decision_question){"x", options, 2}, " ", QAIO_ERR_ARGUMENT);
-    assert_fails(&(decision_question){"x", options, 2}, text, QAIO_ERR_LIMIT);
-    assert_fails(&(decision_question){text, options, 2}, "hi", QAIO_ERR_LIMIT);
+    assert_fails(&(decision_question){.instructions = "x", .options = options, .n_options = 1}, "hi", QAIO_ERR_ARGUMENT);
+    assert_fails(&(decision_question){.instructions = "x", .options = options, .n_options = DECISION_MAX_OPTIONS + 1}, "hi",
+                 QAIO_ERR_ARGUMENT);
+    assert_fails(&(decision_question){.instructions = "x", .options = options, .n_options = 2}, " ", QAIO_ERR_ARGUMENT);
+    assert_fails(&(decision_question){.instructions = "x", .options = options, .n_options = 2}, text, QAIO_ERR_LIMIT);
+    assert_fails(&(decision_question){.instructions = text, .options = options, .n_options = 2}, "hi", QAIO_ERR_LIMIT);
     engine_stats stats;
     engine_get_stats(resident_engine(shared), &stats);
     assert_int_equal(stats.n_active + stats.n_queued, 0);
@@ -122,7 +123,8 @@ static void a_cancelled_decision_ends(void **state) {
     static const decision_option options[] = {{"a", NULL}, {"b", NULL}};
     decision *d;
     decision_answer answer;
-    assert_int_equal(decision_start(&d, shared, &(decision_question){"x", options, 2}, "hi", 2, NULL), QAIO_OK);
+    assert_int_equal(
+        decision_start(&d, shared, &(decision_question){.instructions = "x", .options = options, .n_options = 2}, "hi", 2, NULL), QAIO_OK);
     decision_cancel(d);
     qaio_status status = decision_finish(d, &answer, NULL);
     assert_true(status == QAIO_OK || status == QAIO_ERR_CANCELLED);

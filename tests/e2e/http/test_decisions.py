@@ -133,6 +133,12 @@ class SystemOne(Program):
         self.assertAlmostEqual(score["score"], sum(int(k) * p for k, p in score["probabilities"].items()), places=9)
         self.assertEqual(answer["usage"]["total_tokens"], answer["usage"]["input_tokens"])
 
+    def test_diagnostics_add_the_mass_of_the_options_and_change_nothing_else(self):
+        question = {"q": {"type": "choice", "instructions": "判断情绪", "criteria": {"正面": None, "负面": None}}}
+        plain, diagnosed = (self.ask(question, ANGRY, **more)[1]["answers"]["q"] for more in ({}, {"diagnostics": True}))
+        self.assertTrue(0 < diagnosed.pop("label_mass") <= 1)
+        self.assertEqual(plain, diagnosed)
+
     def test_a_state_may_be_json(self):
         question = {"q": {"type": "choice", "instructions": {"ask": "情绪"}, "criteria": {"开心": None, "生气": None}}}
         for state in ({"text": ANGRY}, [ANGRY, 1, None]):
@@ -144,7 +150,7 @@ class SystemOne(Program):
             ("questions", "invalid_value", {}, {}),
             ("state", "missing", {"q": noul}, {"state": ""}),
             ("state", "invalid_type", {"q": noul}, {"state": 5}),
-            ("diagnostics", "unsupported", {"q": noul}, {"diagnostics": True}),
+            ("diagnostics", "invalid_type", {"q": noul}, {"diagnostics": "yes"}),
             ("questions.q", "invalid_value", {"q": {"type": "bool", "instructions": "?"}}, {}),
             ("questions.q.criteria", "missing", {"q": {"type": "score", "instructions": "?"}}, {}),
         ]
