@@ -47,7 +47,7 @@ qaio_status qaio_choose(double *probabilities, qaio_model *m, const char *instru
     qaio_status status = check_wording(instructions, TASK_MAX_FILE_BYTES, "instructions", err);
     if (!status) status = take_options(taken, options, n_options, err);
     if (!status) status = check_text(text, &text_bytes, "the text", err);
-    decision_question question = {instructions, taken, n_options};
+    decision_question question = {.instructions = instructions, .options = taken, .n_options = n_options};
     return status ? status : decide(probabilities, m->resident, &question, text, text_bytes, err);
 }
 
