@@ -8,7 +8,7 @@
 
 #define DECODE_TOKENS  32
 #define SHALLOW_PROMPT 8
-#define STREAM_PROMPT  32
+#define STREAM_PROMPT  (2 * KV_BLOCK + 1) /* whole blocks are cached: one row is left */
 #define STREAM_TOKENS  32
 #define MAX_STREAMS    16
 #define WAIT_MS        50 /* between two looks at Ctrl-C */
