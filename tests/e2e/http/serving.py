@@ -18,7 +18,8 @@ class Server:
     """Started by its arguments; stop() ends it as a service manager would and returns its exit status."""
 
     def __init__(self, *command):
-        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        env = {**os.environ, "QAIO_HOME": "/nonexistent"}  # nothing of the user's own: no models, calibrations, caches
+        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
         heading = ""
         for line in self.process.stdout:
             heading += line.decode()
