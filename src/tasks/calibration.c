@@ -80,20 +80,22 @@ static qaio_status take_values(stored_calibration *out, const json_t *root, cons
     return status;
 }
 
+qaio_status calibration_parse(stored_calibration *out, const calibration_key *key, const char *text, size_t n, qaio_error *err) {
+    json_error_t where;
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+    qaio_status status = json_is_object(root) ? check_key(root, key, err) : error_set(err, QAIO_ERR_FORMAT, "no JSON object");
+    if (!status) status = take_values(out, root, key->task, err);
+    json_decref(root);
+    return status;
+}
+
 qaio_status calibration_load(stored_calibration *out, const calibration_key *key, const char *path, qaio_error *err) {
     char *text;
     size_t n;
     qaio_status status = file_read(&text, &n, path, MAX_FILE_BYTES, err);
     if (status) return status;
-    json_error_t where;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+    status = calibration_parse(out, key, text, n, err);
     mem_free(text);
-    if (!json_is_object(root))
-        status = error_set(err, QAIO_ERR_FORMAT, "no JSON object");
-    else
-        status = check_key(root, key, err);
-    if (!status) status = take_values(out, root, key->task, err);
-    json_decref(root);
     return status;
 }
 

@@ -29,6 +29,8 @@ char *calibration_path(const task *t, const char *model_name);
 /* QAIO_ERR_NOT_FOUND: there is no file.  QAIO_ERR_FORMAT: it is none, or holds for another task version, other labels or another model; the
  * message says which. */
 qaio_status calibration_load(stored_calibration *out, const calibration_key *key, const char *path, qaio_error *err);
+/* The same for the file's text. */
+qaio_status calibration_parse(stored_calibration *out, const calibration_key *key, const char *text, size_t n, qaio_error *err);
 
 /* Writes the file, and the folder where it is missing. */
 qaio_status calibration_store(const calibration_key *key, const stored_calibration *c, const quality *before, const quality *after,
