@@ -46,7 +46,7 @@ static float *run(model *m, const int32_t *ids, size_t n, size_t piece) {
     sequence_init(&s, m);
     for (size_t at = 0; at < n; at += piece) {
         size_t count = n - at < piece ? n - at : piece;
-        model_span span = {ids + at, count, at, s.blocks, count};
+        model_span span = {.tokens = ids + at, .n_tokens = count, .position = at, .blocks = s.blocks, .n_outputs = count};
         model_forward(m, &span, 1, hidden + at * stride, NULL, NULL);
     }
     sequence_deinit(&s);
@@ -74,7 +74,7 @@ static void check_layers(const golden *g, model *m, const json_t *prompt, const 
     t.want = golden_block(g, where, &rows, &t.cols);
     sequence s;
     sequence_init(&s, m);
-    model_span span = {ids, n, 0, s.blocks, 0};
+    model_span span = {.tokens = ids, .n_tokens = n, .blocks = s.blocks};
     model_forward(m, &span, 1, NULL, check_layer, &t);
     sequence_deinit(&s);
     assert_int_equal(t.n_seen, model_description(m)->n_layers + 1);
