@@ -41,7 +41,8 @@ typedef enum qaio_status {
     QAIO_ERR_NOT_FOUND,   /* no such model, task or file */
     QAIO_ERR_LIMIT,       /* a documented limit was passed (text too long, too many labels ...) */
     QAIO_ERR_BUSY,        /* the queue is full: try again later */
-    QAIO_ERR_CANCELLED    /* the caller cancelled the work */
+    QAIO_ERR_CANCELLED,   /* the caller cancelled the work */
+    QAIO_ERR_TIMEOUT      /* it was not done in the time that was given */
 } qaio_status;
 
 /* Where and why something failed.  Plain storage: copy it, keep it on the stack; nothing to free. */
