@@ -29,6 +29,25 @@ ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes) {
     UNROLL for (size_t i = 0; i < n_bytes; i += LINE_BYTES) __builtin_prefetch((const void *)((uintptr_t)w + PREFETCH_BYTES + i), 0, 3);
 }
 
+/* One head of one row of an attention.  Consecutive ones go through K and V together. */
+typedef struct query {
+    const float *q;
+    float *out;
+    size_t n_positions;
+} query;
+
+/* The i-th: rows in order, the heads of a row in order.  n_positions never decreases. */
+ALWAYS_INLINE query query_at(const attention_args *a, size_t i) {
+    size_t at = i / a->n_heads * a->row_stride + i % a->n_heads * a->head_dim;
+    return (query){a->q + at, a->out + at, a->n_positions + i / a->n_heads};
+}
+
+/* How many of a query's positions lie in the tile that begins at `first`. */
+ALWAYS_INLINE size_t in_tile(const query *q, size_t first) {
+    size_t rest = q->n_positions > first ? q->n_positions - first : 0;
+    return rest < ATTENTION_TILE ? rest : ATTENTION_TILE;
+}
+
 ALWAYS_INLINE size_t element_bytes(dtype kv_type) { return kv_type == DTYPE_F32 ? 4 : 2; }
 
 /* Asks for a piece of a KV block that comes KV_AHEAD blocks later, into the first-level cache: between the blocks of one head lie those of

@@ -80,13 +80,15 @@ typedef struct matmul_args {
 typedef struct attention_args {
     dtype kv_type;        /* F32 or F16 */
     size_t head_dim;      /* any even number up to 256 */
+    size_t n_rows;        /* consecutive positions of one sequence */
+    size_t row_stride;    /* floats from one row of q, and of out, to the next */
     size_t n_heads;       /* query heads that share this kv head */
-    const float *q;       /* [n_heads, head_dim], contiguous, not yet scaled */
-    float *out;           /* [n_heads, head_dim], contiguous */
+    const float *q;       /* [n_rows][n_heads, head_dim], not yet scaled */
+    float *out;           /* [n_rows][n_heads, head_dim] */
     const void *const *k; /* per block, the start of this kv head's K: [head_dim][KV_BLOCK]; then KV_AHEAD addresses of what is likely
                              attended to next, which are only prefetched and may be anything */
     const void *const *v; /* the same for V: [KV_BLOCK][head_dim] */
-    size_t n_positions;   /* positions attended to: 0 .. n_positions-1, at least 1 */
+    size_t n_positions;   /* the first row attends to 0 .. n_positions-1, at least 1; each further row to one more */
     float scale;          /* 1/sqrt(head_dim) */
 } attention_args;
 
@@ -119,7 +121,7 @@ typedef struct kernels {
     /* Writes position `slot` (0..KV_BLOCK-1) of one kv head: k[head_dim] into K's column, v[head_dim] into V's row. */
     void (*kv_store)(void *k_block, void *v_block, dtype kv_type, size_t slot, const float *k, const float *v, size_t head_dim);
 
-    /* One query row, all heads of one kv head.  Per head, from m = -inf, l[16] = 0, out = 0, tiles of ATTENTION_TILE positions in order:
+    /* All heads of one kv head.  Per row and head, from m = -inf, l[16] = 0, out = 0, tiles of ATTENTION_TILE positions in order:
      *   s[p] = (fma chain over d = 0.. of q[d] * K[d][p]) * scale;   m' = max(m, max_p s[p]);   w[p] = exp_approx(s[p] - m');
      *   c = exp_approx(m - m') (0 on the first tile);   l[i] = fma(l[i], c, w[i] + w[16+i] + w[32+i] + w[48+i]) (w = 0 past the end);
      *   out[d] = out[d] * c, then for p in order: out[d] = fma(w[p], V[p][d], out[d]);       m = m'.

@@ -185,12 +185,12 @@ static void score_block(float s[KV_BLOCK], const attention_args *a, const float 
     for (size_t p = 0; p < KV_BLOCK; p++) s[p] *= a->scale;
 }
 
-static void attend_head(const attention_args *a, const float *q, float *out) {
+static void attend_head(const attention_args *a, size_t n_positions, const float *q, float *out) {
     size_t row_bytes = a->head_dim * (a->kv_type == DTYPE_F32 ? 4 : 2);
     float m = -INFINITY, l[LANES] = {0};
     memset(out, 0, a->head_dim * sizeof *out);
-    for (size_t first = 0; first < a->n_positions; first += ATTENTION_TILE) {
-        size_t n = a->n_positions - first < ATTENTION_TILE ? a->n_positions - first : ATTENTION_TILE;
+    for (size_t first = 0; first < n_positions; first += ATTENTION_TILE) {
+        size_t n = n_positions - first < ATTENTION_TILE ? n_positions - first : ATTENTION_TILE;
         float w[ATTENTION_TILE], sums[LANES] = {0}, new_m = m;
         for (size_t p = 0; p < n; p += KV_BLOCK) score_block(w + p, a, q, a->k[(first + p) / KV_BLOCK]);
         for (size_t p = 0; p < n; p++) new_m = w[p] > new_m ? w[p] : new_m;
@@ -214,7 +214,11 @@ static void attend_head(const attention_args *a, const float *q, float *out) {
 }
 
 static void attention_ref(const attention_args *a) {
-    for (size_t head = 0; head < a->n_heads; head++) attend_head(a, a->q + head * a->head_dim, a->out + head * a->head_dim);
+    for (size_t row = 0; row < a->n_rows; row++)
+        for (size_t head = 0; head < a->n_heads; head++) {
+            size_t at = row * a->row_stride + head * a->head_dim;
+            attend_head(a, a->n_positions + row, a->q + at, a->out + at);
+        }
 }
 
 static size_t argmax_ref(const float *x, size_t n) {

@@ -12,7 +12,12 @@ typedef struct batch {
     size_t layer;
     const model_span *span_of[MODEL_MAX_ROWS];
     size_t position[MODEL_MAX_ROWS];
+    size_t n_strips;
+    size_t strip_begin[MODEL_MAX_ROWS + 1]; /* strip i is rows [strip_begin[i], strip_begin[i + 1]) of one span */
 } batch;
+
+/* Rows that attend together: each piece of K and V is read once for them. */
+#define STRIP_ROWS 4
 
 static bool is_quantized(const packed_matrix *w) { return w->type == DTYPE_Q8_0 || w->type == DTYPE_Q4_0; }
 
@@ -149,7 +154,7 @@ static void rope_and_store_rows(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-/* One item is one row and one kv head. */
+/* One item is one strip and one kv head. */
 static void attend(void *ctx, size_t begin, size_t end, int thread) {
     const batch *b = ctx;
     model *m = b->m;
@@ -157,8 +162,8 @@ static void attend(void *ctx, size_t begin, size_t end, int thread) {
     const void **k = m->scratch.k_blocks + (size_t)thread * (m->max_blocks + KV_AHEAD),
                **v = m->scratch.v_blocks + (size_t)thread * (m->max_blocks + KV_AHEAD);
     for (size_t item = begin; item < end; item++) {
-        size_t row = item / n_kv, kv_head = item % n_kv;
-        size_t n_positions = b->position[row] + 1, n_blocks = (n_positions + KV_BLOCK - 1) / KV_BLOCK;
+        size_t strip = item / n_kv, kv_head = item % n_kv, row = b->strip_begin[strip], n_rows = b->strip_begin[strip + 1] - row;
+        size_t n_positions = b->position[row] + 1, n_blocks = (n_positions + n_rows - 1 + KV_BLOCK - 1) / KV_BLOCK;
         for (size_t i = 0; i < n_blocks + KV_AHEAD; i++) {
             bool is_next = i >= n_blocks; /* the kernel asks for those of the next item early */
             void *block = b->span_of[row]->blocks[is_next ? (i - n_blocks) % n_blocks : i];
@@ -168,6 +173,8 @@ static void attend(void *ctx, size_t begin, size_t end, int thread) {
         size_t at = row * m->q_stride + kv_head * shared * dim;
         m->kernels->attention(&(attention_args){.kv_type = m->kv_type,
                                                 .head_dim = dim,
+                                                .n_rows = n_rows,
+                                                .row_stride = m->q_stride,
                                                 .n_heads = shared,
                                                 .q = m->scratch.q + at,
                                                 .out = m->scratch.attn + at,
@@ -206,7 +213,7 @@ static void attention_block(batch *b) {
     job_add(&qkv, m, &w->v, w->v_bias, s->norm, s->v, m->kv_stride, b->n_rows, false);
     job_run(&qkv, m);
     pool_run(m->pool, rope_and_store_rows, b, b->n_rows, 4);
-    pool_run(m->pool, attend, b, b->n_rows * m->desc.n_kv_heads, 2);
+    pool_run(m->pool, attend, b, b->n_strips * m->desc.n_kv_heads, b->n_rows > b->n_strips ? 1 : 2);
     if (is_quantized(&w->o)) pool_run(m->pool, quantize_attn_rows, b, b->n_rows, 8);
     job_add(&out, m, &w->o, NULL, s->attn, s->x, m->hidden_stride, b->n_rows, true);
     job_run(&out, m);
@@ -229,10 +236,11 @@ static void ffn_block(batch *b) {
 static void batch_init(batch *b, model *m, const model_span *spans, size_t n_spans) {
     size_t half = m->desc.head_dim / 2;
     b->m = m;
-    b->n_rows = 0;
+    b->n_rows = b->n_strips = 0;
     for (size_t i = 0; i < n_spans; i++)
         for (size_t t = 0; t < spans[i].n_tokens; t++) {
             size_t row = b->n_rows++;
+            if (t % STRIP_ROWS == 0) b->strip_begin[b->n_strips++] = row;
             b->span_of[row] = &spans[i];
             b->position[row] = spans[i].position + t;
             m->kernels->unpack_row(m->scratch.x + row * m->hidden_stride, &m->embed, (size_t)spans[i].tokens[t]);
@@ -242,6 +250,7 @@ static void batch_init(batch *b, model *m, const model_span *spans, size_t n_spa
                 m->scratch.sin[row * half + j] = sinf(angle);
             }
         }
+    b->strip_begin[b->n_strips] = b->n_rows;
 }
 
 void model_forward(model *m, const model_span *spans, size_t n_spans, float *hidden, model_trace *trace, void *trace_ctx) {

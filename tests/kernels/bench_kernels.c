@@ -112,29 +112,30 @@ static void attention_part(void *ctx, size_t begin, size_t end, int thread) {
     const job *j = ctx;
     for (size_t i = begin; i < end; i++) {
         attention_args a = j->attention;
-        a.out += i * a.n_heads * a.head_dim;
+        a.out += i * a.row_stride * a.n_rows;
         j->k->attention(&a);
     }
 }
 
-/* 64 query rows over the same positions, as in a prefill. */
-static void bench_attention(job *j, dtype type, size_t n_heads, double peak) {
+/* 64 query rows over the same positions, as in a prefill; n_rows at a time. */
+static void bench_attention(job *j, dtype type, size_t n_rows, size_t n_heads, double peak) {
     enum { HEAD_DIM = 128, BLOCKS = 64, ROWS = 64 };
     size_t block_bytes = HEAD_DIM * KV_BLOCK * (type == DTYPE_F32 ? 4 : 2);
     uint8_t *data = mem_aligned(2 * BLOCKS * block_bytes);
     const void *keys[BLOCKS + KV_AHEAD] = {0}, *values[BLOCKS + KV_AHEAD] = {0};
-    float *q = mem_aligned(n_heads * HEAD_DIM * sizeof *q), *out = mem_aligned(ROWS * n_heads * HEAD_DIM * sizeof *out);
-    random_floats(q, n_heads * HEAD_DIM, ORDINARY);
+    float *q = mem_aligned(n_rows * n_heads * HEAD_DIM * sizeof *q), *out = mem_aligned(ROWS * n_heads * HEAD_DIM * sizeof *out);
+    random_floats(q, n_rows * n_heads * HEAD_DIM, ORDINARY);
     for (size_t b = 0; b < BLOCKS; b++) {
         keys[b] = data + 2 * b * block_bytes;
         values[b] = data + (2 * b + 1) * block_bytes;
         for (size_t p = 0; p < KV_BLOCK; p++) j->k->kv_store((void *)keys[b], (void *)values[b], type, p, q, q, HEAD_DIM);
     }
-    j->attention = (attention_args){type, HEAD_DIM, n_heads, q, out, keys, values, BLOCKS * KV_BLOCK, 0.08f};
+    j->attention =
+        (attention_args){type, HEAD_DIM, n_rows, n_heads * HEAD_DIM, n_heads, q, out, keys, values, BLOCKS * KV_BLOCK - n_rows + 1, 0.08f};
     double operations = 4.0 * ROWS * (double)n_heads * BLOCKS * KV_BLOCK * HEAD_DIM;
-    double rate = operations / best_seconds(attention_part, j, ROWS, 1);
-    printf("  %-8s attention %s, %zu heads, %d positions  %8.1f Gop/s (%3.0f %% of f32 peak)\n", j->k->name, dtype_get(type)->name, n_heads,
-           BLOCKS * KV_BLOCK, rate * 1e-9, 100.0 * rate / peak);
+    double rate = operations / best_seconds(attention_part, j, ROWS / n_rows, 1);
+    printf("  %-8s attention %s, %zu rows of %zu heads, %d positions  %8.1f Gop/s (%3.0f %% of f32 peak)\n", j->k->name,
+           dtype_get(type)->name, n_rows, n_heads, BLOCKS * KV_BLOCK, rate * 1e-9, 100.0 * rate / peak);
     mem_free(data);
     mem_free(q);
     mem_free(out);
@@ -223,9 +224,11 @@ int main(int argc, char **argv) {
     double peak = fma_peak();
     printf("%d threads; reading %.1f GB/s, f32 multiply-adds %.0f Gop/s\n", pool_threads(threads), bandwidth * 1e-9, peak * 1e-9);
     bench_products(&j, bandwidth, peak);
-    bench_attention(&j, DTYPE_F32, 2, peak);
-    bench_attention(&j, DTYPE_F16, 2, peak);
-    bench_attention(&j, DTYPE_F16, 7, peak);
+    bench_attention(&j, DTYPE_F32, 1, 2, peak);
+    bench_attention(&j, DTYPE_F16, 1, 1, peak);
+    bench_attention(&j, DTYPE_F16, 4, 1, peak);
+    bench_attention(&j, DTYPE_F16, 1, 7, peak);
+    bench_attention(&j, DTYPE_F16, 4, 7, peak);
     bench_rows(&j);
     pool_free(threads);
     return 0;

@@ -249,7 +249,7 @@ static void check_products(dtype type) {
                 for (size_t c = 0; c < COUNT(cols); c++) check_matmul(*k, type, rows[r], cols[c], 1 + random_u32() % 13, (flavour)f);
             }
             for (size_t n = 1; n <= 34; n++) check_matmul(*k, type, 50, 96, n, (flavour)f); /* every height of the tiles, and rests */
-            check_matmul(*k, type, 16, 3000, 80, (flavour)f); /* more rows than one block of activations */
+            check_matmul(*k, type, 16, 3000, 80, (flavour)f);                               /* more rows than one block of activations */
             check_matmul(*k, type, 33, 1100, 145, (flavour)f);
         }
     }
@@ -366,22 +366,23 @@ static void random_blocks(void **out, dtype type, size_t head_dim, size_t n_posi
     }
 }
 
-static void check_attention(const kernels *k, dtype type, size_t head_dim, size_t n_heads, size_t n_positions, flavour f) {
+static void check_attention(const kernels *k, dtype type, size_t head_dim, size_t n_rows, size_t n_heads, size_t n_positions, flavour f) {
     enum { MAX_BLOCKS = 32 };
     void *keys[MAX_BLOCKS] = {0}, *values[MAX_BLOCKS] = {0};
-    random_blocks(keys, type, head_dim, n_positions, f, true);
-    random_blocks(values, type, head_dim, n_positions, f, false);
-    float *q = floats(n_heads * head_dim, f), *got = floats(n_heads * head_dim, NONFINITE), *expected = copy_of(got, n_heads * head_dim);
+    random_blocks(keys, type, head_dim, n_positions + n_rows - 1, f, true);
+    random_blocks(values, type, head_dim, n_positions + n_rows - 1, f, false);
+    size_t stride = n_heads * head_dim + random_u32() % 40, n = (n_rows - 1) * stride + n_heads * head_dim;
+    float *q = floats(n, f), *got = floats(n, NONFINITE), *expected = copy_of(got, n);
     const void *const *k_blocks = (const void *const *)keys, *const *v_blocks = (const void *const *)values;
     float scale = f == ORDINARY ? 4.0f : 1.0f / sqrtf((float)head_dim); /* 4: weights of very different size */
-    attention_args a = {type, head_dim, n_heads, q, got, k_blocks, v_blocks, n_positions, scale};
+    attention_args a = {type, head_dim, n_rows, stride, n_heads, q, got, k_blocks, v_blocks, n_positions, scale};
     k->attention(&a);
     a.out = expected;
     kernels_ref()->attention(&a);
     char what[96];
-    snprintf(what, sizeof what, "attention %s head_dim %zu, %zu heads, %zu positions, flavour %d", dtype_get(type)->name, head_dim, n_heads,
-             n_positions, (int)f);
-    check_floats(k, what, got, expected, n_heads * head_dim);
+    snprintf(what, sizeof what, "attention %s head_dim %zu, %zu rows of %zu heads, %zu positions, flavour %d", dtype_get(type)->name,
+             head_dim, n_rows, n_heads, n_positions, (int)f);
+    check_floats(k, what, got, expected, n);
     for (size_t b = 0; b < MAX_BLOCKS; b++) {
         mem_free(keys[b]);
         mem_free(values[b]);
@@ -396,8 +397,9 @@ static void check_attention_of(dtype type) {
     for (const kernels *const *k = versions_under_test(); *k; k++) {
         for (size_t i = 0; i < COUNT(head_dims); i++) {
             for (size_t p = 0; p < COUNT(positions); p++) {
-                check_attention(*k, type, head_dims[i], 1 + random_u32() % 7, positions[p], (flavour)(random_u32() % N_FLAVOURS));
-                check_attention(*k, type, head_dims[i], 1 + (i + p) % 4, positions[p], ORDINARY);
+                check_attention(*k, type, head_dims[i], 1 + random_u32() % 5, 1 + random_u32() % 7, positions[p],
+                                (flavour)(random_u32() % N_FLAVOURS));
+                check_attention(*k, type, head_dims[i], 1 + (i + p) % 4, 1 + (i + p) % 3, positions[p], ORDINARY);
             }
         }
     }

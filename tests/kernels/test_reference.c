@@ -180,7 +180,8 @@ static void attention_is_close_to_a_softmax_in_double(void **state) {
         random_floats(values[p], HEAD_DIM, ORDINARY);
         kernels_ref()->kv_store(k[p / KV_BLOCK], v[p / KV_BLOCK], DTYPE_F32, p % KV_BLOCK, keys[p], values[p], HEAD_DIM);
     }
-    kernels_ref()->attention(&(attention_args){DTYPE_F32, HEAD_DIM, HEADS, q, out, k_blocks, v_blocks, POSITIONS, 2.0f});
+    kernels_ref()->attention(
+        &(attention_args){DTYPE_F32, HEAD_DIM, 1, HEADS * HEAD_DIM, HEADS, q, out, k_blocks, v_blocks, POSITIONS, 2.0f});
     for (size_t h = 0; h < HEADS; h++) {
         double total = 0.0, sum[HEAD_DIM] = {0};
         for (size_t p = 0; p < POSITIONS; p++) {
