@@ -284,12 +284,15 @@ def cpsycoun(T, W, rng):
         W.chat(pick(PROMPTS["chat"], rng), turns_of(r)[1], user_loss=True)
 
 
-def senti(T, W, rng):
-    rows = [r for p in ("sentiment_licensed_repos", "sentiment_no_licence_stated") for r in T.pack(p)]
-    history = [t for _, t in T.dialogues()]
-    for r in rows:
-        if not T.held.has(r["text"]):
-            label(W, rng, "sentiment", vary(cut(clean(r["text"]), rng), rng), r["label"], history)
+def senti(keep):
+    """Reviews of the sets that `keep` takes."""
+    def source(T, W, rng):
+        history = [t for _, t in T.dialogues()]
+        for name in ("sentiment_licensed_repos", "sentiment_no_licence_stated"):
+            for r in T.pack(name):
+                if keep(r["set"]) and not T.held.has(r["text"]):
+                    label(W, rng, "sentiment", vary(cut(clean(r["text"]), rng), rng), r["label"], history)
+    return source
 
 
 def emo(T, W, rng):
@@ -364,7 +367,8 @@ def own_text(task):
     return source
 
 
-SOURCES = {"smile": smile, "smile_short": smile_short, "cpsycoun": cpsycoun, "senti": senti, "emo": emo, "style": style,
+SOURCES = {"smile": smile, "smile_short": smile_short, "cpsycoun": cpsycoun, "senti": senti(lambda s: s != "waimai"),
+           "senti_food": senti(lambda s: s == "waimai"), "emo": emo, "style": style,
            "own_chat": own_dialogues("chat_"), "own_daily": own_dialogues("chat_daily"), "own_pattern": own_pattern, "own_service": own_service, "own_choice": own_choice, "own_forks": own_forks,
            **{"own_" + t: own_label(t) for t in LABELS},
            **{"own_" + t: own_text(t) for t in ("keywords", "summary")}}
