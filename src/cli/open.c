@@ -46,6 +46,7 @@ int open_resident(resident **out, const settings *s, bool is_long_lived) {
         .n_threads = (int)s->n_threads,
         .cpu = wanted_cpu(),
         .tasks_dir = s->tasks_dir,
+        .timeout_ms = (int)(s->timeout * 1000),
         .keeps_packed = is_long_lived,
     };
     qaio_status status = resident_open(out, &options, &err);

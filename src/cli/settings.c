@@ -82,6 +82,8 @@ static const option_row serve_rows[] = {
      .help_en = "a further name in the Host header, behind a proxy; may be repeated", .help_zh = "代理之后的其他主机名;可多次给出"},
     {"allow-origin", 0, OPTION_TEXTS, AT(allowed_origins), "URL", .help_en = "web pages from there may call (CORS); may be repeated",
      .help_zh = "允许该来源的网页调用(CORS);可多次给出"},
+    {"timeout", 0, OPTION_REAL, AT(timeout), "SECONDS", 0, 86400, .help_en = "end what is not done after so long (default: never)",
+     .help_zh = "超过该时长仍未完成的请求即结束(默认不限)"},
     {"insecure", 0, OPTION_FLAG, AT(insecure), .help_en = "allow a public address without a key", .help_zh = "允许公网地址不设密钥"},
 };
 const option_group group_serve = GROUP("Server", "服务", serve_rows);

@@ -23,6 +23,7 @@ typedef struct settings {
     /* serve */
     const char *host, *api_key_file;
     uint64_t port;
+    double timeout; /* seconds; 0: none */
     bool insecure;
     text_values allowed_hosts, allowed_origins;
     /* chat */

@@ -66,8 +66,10 @@ static qaio_status start_reads(reads *all, exchange *x, const task *t, const jso
             resident_release(x->resident);
             is_held = false;
         }
-        status =
-            label_start(&all->at[all->n_started % READS_AHEAD], x->resident, t, json_string_value(text), json_string_length(text), err);
+        label_read **read = &all->at[all->n_started % READS_AHEAD];
+        size_t n = json_string_length(text);
+        status = json_array_size(texts) > 1 ? label_start_bulk(read, x->resident, t, json_string_value(text), n, err)
+                                            : label_start(read, x->resident, t, json_string_value(text), n, err);
         if (!status) all->n_started++;
     }
     if (is_held) resident_release(x->resident);

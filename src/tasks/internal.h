@@ -24,6 +24,7 @@ struct resident {
     const kernels *kernels;
     pool *pool;
     engine *engine;
+    int timeout_ms; /* 0: none */
     pthread_mutex_t trie_lock;  /* of what follows */
     token_trie *trie;           /* of the vocabulary; NULL before the first constrained reply */
     char *tasks_dir;            /* or NULL */

@@ -107,13 +107,15 @@ static bool is_together(const label_plan *a, const label_plan *b) {
     return a->layout == LAYOUT_PROBE || x == y || (x && y && strcmp(x, y) == 0);
 }
 
-static qaio_status submit(label_job *job, resident *r, const label_plan *plan, const char *text, size_t n, qaio_error *err) {
+static qaio_status submit(label_job *job, resident *r, const label_plan *plan, bool is_bulk, const char *text, size_t n, qaio_error *err) {
     token_list prompt = {0};
     qaio_status status = prompt_of_task(r, plan->task, plan->layout, text, n, &prompt, err);
     if (!status) {
         job_params params = {.kind = JOB_SCORE,
                              .prompt = prompt.ids,
                              .n_prompt = prompt.n,
+                             .is_bulk = is_bulk,
+                             .timeout_ms = r->timeout_ms,
                              .n_pin = task_prefix(r, plan->task, plan->layout, &prompt),
                              .groups = job->groups,
                              .n_groups = job->n_groups};
@@ -130,7 +132,7 @@ static qaio_status start_prior(label_read *read, resident *r, const label_plan *
     qaio_status status = label_job_init(&job, err);
     if (status) return status;
     status = label_job_add(&job, r, plan, false, &read->prior, err);
-    if (!status) status = submit(&job, r, plan, "", 0, err); /* the model's own leaning, before it has read anything */
+    if (!status) status = submit(&job, r, plan, false, "", 0, err); /* the model's own leaning, before it has read anything */
     label_job_deinit(&job);
     return status;
 }
@@ -152,7 +154,7 @@ static qaio_status start_together(label_read **reads, resident *r, const label_p
     qaio_status status = label_job_init(&job, err);
     if (status) return status;
     status = label_job_add_together(&job, reads, r, plans, first, request, err);
-    if (!status) status = submit(&job, r, &plans[first], text, n, err);
+    if (!status) status = submit(&job, r, &plans[first], request->is_bulk, text, n, err);
     label_job_deinit(&job);
     return status;
 }
@@ -191,8 +193,8 @@ qaio_status labels_start(label_read **reads, resident *r, const label_request *r
     return status;
 }
 
-qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {
-    label_request request = {.tasks = &t, .n_tasks = 1};
+static qaio_status start_one(label_read **out, resident *r, const task *t, bool is_bulk, const char *text, size_t n, qaio_error *err) {
+    label_request request = {.tasks = &t, .n_tasks = 1, .is_bulk = is_bulk};
     label_plan *plans;
     label_read *read = NULL;
     qaio_status status = plans_new(&plans, r, &request, text, n, err);
@@ -204,6 +206,14 @@ qaio_status label_start(label_read **out, resident *r, const task *t, const char
     else
         *out = read;
     return status;
+}
+
+qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {
+    return start_one(out, r, t, false, text, n, err);
+}
+
+qaio_status label_start_bulk(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {
+    return start_one(out, r, t, true, text, n, err);
 }
 
 /* ---- finishing ---- */

@@ -107,6 +107,7 @@ static qaio_status start(reply **out, resident *r, const token_list *prompt, con
     job_params job = {.kind = JOB_GENERATE,
                       .prompt = prompt->ids,
                       .n_prompt = prompt->n,
+                      .timeout_ms = r->timeout_ms,
                       .n_pin = t ? task_prefix(r, t, t->layout, prompt) : 0,
                       .max_new = tokens_wanted(t, params),
                       .stop_tokens = stops,

@@ -26,6 +26,7 @@ static char *cache_folder(const char *name) {
 
 static qaio_status open_engine(resident *r, const resident_options *o, qaio_error *err) {
     const model_desc *desc = checkpoint_desc(r->source);
+    r->timeout_ms = o->timeout_ms;
     char *packed = cache_folder("packed"), *prefixes = cache_folder("prefixes");
     model_options options = {
         .type = o->type,

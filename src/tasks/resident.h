@@ -21,6 +21,8 @@ typedef struct resident_options {
     int n_threads;         /* 0: all CPUs this process may use */
     const char *cpu;       /* kernels_select's name; NULL: best */
     const char *tasks_dir; /* or NULL */
+    int timeout_ms;        /* of every read and reply; what is not done then ends, a reply that has begun as if it were long enough, all
+                              else with QAIO_ERR_TIMEOUT; 0: none */
     bool keeps_packed;     /* keep a large model's packed weights and prompts' KV in the cache directory, for a faster next start */
 } resident_options;
 
@@ -98,12 +100,15 @@ typedef struct label_request {
     bool has_layout;          /* read all in this layout instead of their own; tasks of LAYOUT_PLAIN stay as they are */
     task_layout layout;       /* OWN, SHARED or PROBE */
     bool has_mass;            /* fill in label_answer.mass: costs a row of the whole head a task */
+    bool is_bulk;             /* one of many texts: everything else goes first, within limits */
 } label_request;
 #define LABELS_MAX_TASKS 64
 
 /* Starts the reading of a text's label; the text is copied.  Special tokens in it are plain text.  QAIO_ERR_ARGUMENT: the text is empty or
  * only white space, or the task is no label task; QAIO_ERR_LIMIT: it does not fit the context; QAIO_ERR_BUSY: the queue is full. */
 qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
+/* The same for one of many texts: everything else goes first, within limits. */
+qaio_status label_start_bulk(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
 /* Starts all of a request in one pass over the weights: reads[n_tasks].  Tasks of LAYOUT_SHARED with the same analyst are forks of one
  * prompt; LAYOUT_PROBE reads after the chat's prompt.  All or nothing.  Fails as label_start does; QAIO_ERR_ARGUMENT also: a layout that a
  * task has no prompt for.  The reads of a request belong to one thread. */
