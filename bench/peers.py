@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -18,6 +19,9 @@ SENTIMENT = "你是一个冷酷的情感分析师。你的任务是对用户的�
 CHAT = "你是一个温暖、有同理心的AI助手。请用自然、友好的语气回应用户。"
 FIVE = ["sentiment", "emotion", "intent", "urgency", "crisis"]
 PHRASES = "今天的菜比上次好吃 服务员说话很不耐烦 等了快一个小时才到 朋友推荐我来这里 房间打扫得很干净 电话一直打不通 孩子高兴得跳起来 我不知道该怎么办".split()
+
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped on the way out
 
 
 def say(*words):
