@@ -15,7 +15,7 @@ function newTurn(text) {
 
 /* state: reading (no reply text yet) -> replying -> done | stopped | failed */
 function blankAnswer(tasks) {
-  return { state: 'reading', tasks, answers: [], reply: '', finish: null, usage: null, timings: null, dropped: 0, error: null };
+  return { state: 'reading', tasks, answers: [], notice: '', reply: '', finish: null, usage: null, timings: null, dropped: 0, error: null };
 }
 
 function isTurn(value) {
@@ -106,6 +106,8 @@ export class Chat {
   #take(turn, event, data) {
     if (event === 'label') {
       turn.answers.push(data);
+    } else if (event === 'delta' && data.crisis) {
+      turn.notice = data.text.trim(); // ours, not the model's: it is no part of the history
     } else if (event === 'delta') {
       turn.state = 'replying';
       turn.reply += data.text;

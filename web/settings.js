@@ -23,8 +23,13 @@ const stored = load(KEY, {});
 export const settings = {
   theme: ['light', 'dark'].includes(stored.theme) ? stored.theme : null, // null: the system's
   language: ['zh', 'en'].includes(stored.language) ? stored.language : null, // null: the browser's
-  tasks: Array.isArray(stored.tasks) ? stored.tasks.filter((name) => typeof name === 'string') : ['sentiment'],
+  tasks: Array.isArray(stored.tasks) ? stored.tasks.filter((name) => typeof name === 'string') : ['sentiment', 'crisis'],
+  knowsCrisis: stored.knowsCrisis === true, // the choice was made when there was a switch for it
 };
+if (!settings.knowsCrisis) {
+  settings.knowsCrisis = true;
+  if (!settings.tasks.includes('crisis')) settings.tasks.push('crisis');
+}
 
 export function change(values) {
   Object.assign(settings, values);

@@ -18,8 +18,8 @@ const ERROR_TEXTS = {
 
 /* What a screen reader hears of a finished turn. */
 export function spoken(turn, tasks) {
-  const moods = turn.answers.map((answer) => `${titleOf(answer, tasks)} ${shownLabel(answer)} ${percent(answer.probability)}`);
-  return t('heard', { moods: moods.join(t('comma')), reply: turn.reply || t('noWords') });
+  const moods = turn.answers.filter(({ crisis }) => crisis !== false).map((answer) => `${titleOf(answer, tasks)} ${shownLabel(answer)} ${percent(answer.probability)}`);
+  return t('heard', { moods: moods.join(t('comma')), reply: [turn.notice, turn.reply || t('noWords')].filter(Boolean).join(' ') });
 }
 
 export function errorText({ kind, detail }) {
@@ -50,6 +50,7 @@ export class TurnView {
   #drawnAnswers = -1;
   #said = document.createTextNode('');
   #caret = el('span', { class: 'caret', 'aria-hidden': 'true' });
+  #notice = el('div', { class: 'notice', role: 'note', lang: 'zh-CN', hidden: true });
   #say = el('div', { class: 'say' });
   #foot = el('div', { class: 'meta' });
   #actions;
@@ -64,7 +65,7 @@ export class TurnView {
       'article',
       { class: 'turn' },
       el('div', { class: 'me' }, el('span', { class: 'unseen', text: `${t('you')}: ` }), el('span', { class: 'text', text: turn.text })),
-      el('div', { class: 'it' }, this.#moods, this.#spread, this.#say, this.#foot),
+      el('div', { class: 'it' }, this.#moods, this.#spread, this.#notice, this.#say, this.#foot),
     );
     this.update();
   }
@@ -74,6 +75,7 @@ export class TurnView {
     this.root.dataset.state = state;
     if (answers.length !== this.#drawnAnswers || state !== 'replying') this.#drawMoods();
     this.#moods.hidden = tasks.length === 0 || this.#moods.childElementCount === 0;
+    this.#drawNotice();
     this.#say.hidden = !reply && (state === 'failed' || state === 'stopped');
     this.#caret.hidden = state !== 'reading' && state !== 'replying';
     const text = state === 'done' && !reply ? t('noWords') : reply;
@@ -82,10 +84,20 @@ export class TurnView {
     this.#drawFoot();
   }
 
+  #drawNotice() {
+    const { notice } = this.#turn;
+    this.#notice.hidden = !notice;
+    if (!notice || this.#notice.childElementCount) return;
+    const parts = notice.split(/(?<!\d)(12356|110|120)(?!\d)/); // the numbers can be dialled
+    const words = el('span', {}, ...parts.map((part, i) => (i % 2 ? el('a', { href: `tel:${part}`, text: part }) : document.createTextNode(part))));
+    this.#notice.append(icon('warn'), words);
+  }
+
   #drawMoods() {
     const { state, answers, tasks } = this.#turn;
     this.#drawnAnswers = answers.length;
-    const badges = answers.map((answer) => (answer.task === MOOD_TASK ? this.#badge(answer) : this.#chip(answer)));
+    const shown = answers.filter(({ crisis }) => crisis !== false); // "no crisis" is no news
+    const badges = shown.map((answer) => (answer.task === MOOD_TASK ? this.#badge(answer) : this.#chip(answer)));
     if (state === 'reading' && answers.length < tasks.length) badges.push(el('span', { class: 'waiting', text: t('reading') }));
     this.#moods.replaceChildren(...badges);
     this.#drawSpread();

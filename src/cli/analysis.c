@@ -2,13 +2,37 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "cli/json_out.h"
 #include "tasks/answer.h"
+#include "tasks/route.h"
 
 #define CANCEL_POLL_MS 50
 
+/* The prompt of a chat task: where labels choose it, they are read first. */
+static qaio_status find_system(const char **out, resident *r, const task *t, const str *text, qaio_error *err) {
+    const task *tasks[LABELS_MAX_TASKS];
+    label_read *reads[LABELS_MAX_TASKS];
+    size_t n = route_add_tasks(t, resident_tasks(r), tasks, 0, LABELS_MAX_TASKS);
+    *out = t->system ? t->system : "";
+    if (n == 0) return QAIO_OK;
+    label_answer *answers = mem_array(n, sizeof *answers);
+    if (!answers) return error_memory(err);
+    label_request request = {.tasks = tasks, .n_tasks = n};
+    qaio_status status = labels_start(reads, r, &request, text->data ? text->data : "", text->len, err);
+    bool has_started = !status;
+    for (size_t i = 0; i < n && has_started; i++) {
+        qaio_status read_status = label_finish(reads[i], &answers[i], status ? NULL : err);
+        if (!status) status = read_status;
+    }
+    const task_route *route = status ? NULL : route_choose(t, answers, n);
+    if (route) *out = route->system;
+    mem_free(answers);
+    return status;
+}
+
 static qaio_status start_chat(task_run *run, resident *r, const task *t, const reply_params *params, const analysis *a) {
-    const char *system = t->system ? t->system : "";
+    const char *system = run->system ? run->system : "";
     chat_message messages[] = {
         {.role = "system", .content = system, .content_bytes = strlen(system)},
         {.role = "user", .content = a->text.data ? a->text.data : "", .content_bytes = a->text.len},
@@ -53,10 +77,15 @@ void analysis_start(analysis *a, resident *r, const task_choice *choice, const r
     memset(a, 0, sizeof *a);
     a->choice = choice;
     str_append(&a->text, text, n);
+    for (size_t i = 0; i < choice->n; i++) {
+        task_run *run = &a->runs[i];
+        if (choice->tasks[i]->kind == TASK_CHAT) run->status = find_system(&run->system, r, choice->tasks[i], &a->text, &run->error);
+    }
     resident_hold(r);
     start_labels(a, r);
     for (size_t i = 0; i < choice->n; i++)
-        if (choice->tasks[i]->kind != TASK_LABEL) a->runs[i].status = start_run(&a->runs[i], r, choice->tasks[i], params, a);
+        if (choice->tasks[i]->kind != TASK_LABEL && !a->runs[i].status)
+            a->runs[i].status = start_run(&a->runs[i], r, choice->tasks[i], params, a);
     resident_release(r);
 }
 

@@ -8,8 +8,9 @@
 #include "cli/open.h"
 
 typedef struct task_run {
-    label_read *read; /* label tasks, while running */
-    reply *reply;     /* the others, while running */
+    label_read *read;   /* label tasks, while running */
+    reply *reply;       /* the others, while running */
+    const char *system; /* chat tasks: the prompt that the labels chose, or the task's own */
     qaio_status status;
     qaio_error error; /* where status is not QAIO_OK */
     label_answer answer;

@@ -11,9 +11,11 @@
 #include "cli/prompt.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
+#include "tasks/route.h"
 
-#define POLL_MS   50
-#define MOOD_TASK "sentiment"
+#define POLL_MS     50
+#define MOOD_TASK   "sentiment"
+#define CRISIS_TASK "crisis"
 
 typedef struct conversation {
     chat_message *messages; /* contents owned */
@@ -26,6 +28,7 @@ typedef struct chat {
     conversation talk;
     const char *system; /* or NULL: the chat task's */
     const task *mood;   /* NULL: not shown */
+    const task *crisis; /* NULL: not looked for */
     bool shows_mood, has_colour, has_failed, is_first;
     bool is_leaving; /* the next Ctrl-C at the prompt leaves */
     reply_params params;
@@ -65,6 +68,15 @@ static void show_mood(chat *c, label_read *read) {
     fflush(stdout);
 }
 
+/* The text that comes before everything else, where the message may be a cry for help. */
+static void show_crisis(const chat *c, label_read *read) {
+    label_answer answer;
+    qaio_error err;
+    if (!read || label_finish(read, &answer, &err) || !answer_is_crisis(&answer)) return;
+    printf("%s\n", c->crisis->crisis.text);
+    fflush(stdout);
+}
+
 /* Streams the reply; Ctrl-C ends it early. */
 static bool show_reply(chat *c, reply *p, str *text) {
     reply_piece piece;
@@ -94,7 +106,7 @@ static bool show_reply(chat *c, reply *p, str *text) {
 }
 
 static void take_turn(chat *c, const char *line, size_t n) {
-    label_read *mood = NULL;
+    label_read *mood = NULL, *crisis = NULL;
     reply *answer = NULL;
     str text = {0};
     qaio_error err;
@@ -107,9 +119,11 @@ static void take_turn(chat *c, const char *line, size_t n) {
     interrupt_clear();
     resident_hold(c->resident);
     bool reads_mood = c->mood && c->shows_mood && label_start(&mood, c->resident, c->mood, line, n, &err) == QAIO_OK;
+    bool reads_crisis = c->crisis && label_start(&crisis, c->resident, c->crisis, line, n, &err) == QAIO_OK;
     qaio_status status = reply_start(&answer, c->resident, c->talk.messages, c->talk.n, &c->params, &err);
     resident_release(c->resident);
     show_mood(c, reads_mood ? mood : NULL);
+    show_crisis(c, reads_crisis ? crisis : NULL);
     if (status) report_error(&err);
     bool is_done = !status && show_reply(c, answer, &text);
     c->has_failed |= !is_done;
@@ -191,6 +205,7 @@ int command_chat(const settings *s) {
     int status = open_resident(&c.resident, s, true);
     if (status) return status;
     if (task_set_find(&c.mood, resident_tasks(c.resident), MOOD_TASK, &err)) c.mood = NULL;
+    if (task_set_find(&c.crisis, resident_tasks(c.resident), CRISIS_TASK, &err) || c.crisis->kind != TASK_LABEL) c.crisis = NULL;
     if ((c.prompt = prompt_new())) {
         interrupt_catch();
         clear(&c);

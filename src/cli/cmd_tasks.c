@@ -41,7 +41,8 @@ static int list_tasks(const settings *s, const task_set *set) {
         }
         printf("%-16s %-9s %s", t->name, kind_name(t->kind), title_of(t));
         for (size_t k = 0; k < t->n_labels; k++) printf("%s%s %s", k ? "  " : TR(": ", ":"), t->labels[k].emoji, t->labels[k].text);
-        putchar('\n');
+        bool is_embedded = !s->model && task_is_weak_with(t, EMBEDDED_MODEL_NAME);
+        puts(is_embedded ? TR("  (beyond the built-in model)", "（内置模型做不好）") : "");
     }
     if (s->json)
         json_print(list);

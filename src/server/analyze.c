@@ -10,6 +10,9 @@
 #include "server/completion.h"
 #include "server/internal.h"
 #include "tasks/answer.h"
+#include "tasks/route.h"
+
+#define CRISIS_GAP "\n\n" /* between its text and the reply */
 
 /* ---- the request ---- */
 
@@ -63,12 +66,24 @@ static bool parse_conversation(analyze_request *out, const json_t *root, failure
     return true;
 }
 
+/* A chat task's name stands for "true, and by this one". */
+static bool parse_reply(analyze_request *out, const json_t *root, const task_set *tasks, failure *f) {
+    const json_t *value = field_given(root, "reply");
+    if (!json_is_string(value)) return field_bool(root, "reply", &out->has_reply, f);
+    out->chat = task_named(tasks, json_string_value(value), "reply", f);
+    if (!out->chat || out->chat->kind == TASK_CHAT) return out->chat != NULL;
+    return failure_set(f, 400, "invalid_value", "reply", "%s is not a task that replies", out->chat->name);
+}
+
 bool analyze_request_parse(analyze_request *out, const json_t *root, const char *model_name, const task_set *tasks, failure *f) {
-    *out = (analyze_request){.has_reply = true};
+    *out = (analyze_request){.has_reply = true, .chat = task_set_chat(tasks)};
     if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f) ||
-        !parse_conversation(out, root, f) || !field_bool(root, "reply", &out->has_reply, f) || !parse_tasks(out, root, tasks, f) ||
+        !parse_conversation(out, root, f) || !parse_reply(out, root, tasks, f) || !parse_tasks(out, root, tasks, f) ||
         !parse_layout(out, root, f))
         return false;
+    bool is_routed = out->has_reply && out->chat && strcmp(out->messages.items[0].role, "system") != 0;
+    if (is_routed) out->n_tasks = route_add_tasks(out->chat, tasks, out->tasks, out->n_tasks, ANALYZE_MAX_TASKS);
+    out->generation.params.chat = out->chat;
     if (!out->has_reply && out->n_tasks == 0)
         return failure_set(f, 400, "invalid_value", "tasks", "neither tasks nor a reply are asked for");
     return true;
@@ -80,9 +95,14 @@ void analyze_request_deinit(analyze_request *r) { message_list_deinit(&r->messag
 
 typedef struct analysis {
     resident *resident;
-    label_read *reads[ANALYZE_MAX_TASKS]; /* NULL once finished */
-    size_t n_reads, n_read;
-    reply *reply; /* NULL: none, or finished */
+    label_read *reads[ANALYZE_MAX_TASKS];
+    size_t n_reads, n_finished; /* reads */
+    size_t n_told;              /* answers that have been said */
+    label_answer *answers;      /* of the finished ones, where the reply waited for them */
+    const task *routed_by;      /* NULL: nothing */
+    const task_route *route;    /* NULL: the chat task's own prompt */
+    const task *crisis;         /* whose text comes first, NULL: none */
+    reply *reply;               /* NULL: none, or finished */
     double begun_ms, labels_ms;
     size_t n_prompt, n_cached; /* of the labels */
 } analysis;
@@ -91,9 +111,10 @@ static void analysis_deinit(analysis *a) {
     label_answer unused;
     reply_result unused_result;
     if (a->reply) reply_cancel(a->reply); /* reads may wait for its prompt */
-    for (size_t i = a->n_read; i < a->n_reads; i++) label_cancel(a->reads[i]);
-    for (size_t i = a->n_read; i < a->n_reads; i++) label_finish(a->reads[i], &unused, NULL);
+    for (size_t i = a->n_finished; i < a->n_reads; i++) label_cancel(a->reads[i]);
+    for (size_t i = a->n_finished; i < a->n_reads; i++) label_finish(a->reads[i], &unused, NULL);
     if (a->reply) reply_finish(a->reply, &unused_result, NULL);
+    mem_free(a->answers);
 }
 
 static void analysis_free(void *state) {
@@ -101,36 +122,70 @@ static void analysis_free(void *state) {
     mem_free(state);
 }
 
-/* Starts everything at once; on failure nothing is left running. */
-static bool analysis_start(analysis *a, resident *r, const analyze_request *request, failure *f) {
-    *a = (analysis){.resident = r, .begun_ms = clock_ms()};
+static label_request labels_of(const analyze_request *request) {
+    return (label_request){.tasks = request->tasks,
+                           .n_tasks = request->n_tasks,
+                           .has_layout = request->has_layout,
+                           .layout = request->layout,
+                           .has_mass = request->has_mass};
+}
+
+/* Starts everything at once. */
+static qaio_status start_together(analysis *a, const analyze_request *request, qaio_error *err) {
+    label_request labels = labels_of(request);
     const message_list *m = &request->messages;
-    label_request labels = {.tasks = request->tasks,
-                            .n_tasks = request->n_tasks,
-                            .has_layout = request->has_layout,
-                            .layout = request->layout,
-                            .has_mass = request->has_mass};
-    qaio_error err;
-    qaio_status status = request->has_reply
-                             ? reply_start_labelled(&a->reply, a->reads, r, &labels, m->items, m->n, &request->generation.params, &err)
-                             : labels_start(a->reads, r, &labels, request->text, request->text_bytes, &err);
-    /* Only a conversation that does not fit is the history's fault. */
-    if (status) return failure_from(f, &err, status == QAIO_ERR_LIMIT && request->has_reply && m->n > 1 ? "history" : "text");
+    qaio_status status = request->has_reply ? reply_start_labelled(&a->reply, a->reads, a->resident, &labels, m->items, m->n,
+                                                                   &request->generation.params, err)
+                                            : labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, err);
+    if (!status) a->n_reads = request->n_tasks;
+    return status;
+}
+
+/* The labels first: they choose the prompt that the reply follows.  Its beginning is pinned, so only the text is computed again. */
+static qaio_status start_routed(analysis *a, const analyze_request *request, qaio_error *err) {
+    label_request labels = labels_of(request);
+    if (!(a->answers = mem_array(request->n_tasks, sizeof *a->answers))) return error_memory(err);
+    qaio_status status = labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, err);
+    if (status) return status;
     a->n_reads = request->n_tasks;
-    return true;
+    for (; a->n_finished < a->n_reads && !status; a->n_finished++)
+        status = label_finish(a->reads[a->n_finished], &a->answers[a->n_finished], err);
+    if (status) return status;
+    a->labels_ms = clock_ms() - a->begun_ms;
+    reply_params params = request->generation.params;
+    params.route = a->route = route_choose(request->chat, a->answers, a->n_reads);
+    return reply_start(&a->reply, a->resident, request->messages.items, request->messages.n, &params, err);
+}
+
+/* On failure nothing is left running. */
+static bool analysis_start(analysis *a, resident *r, const analyze_request *request, failure *f) {
+    bool is_routed = request->has_reply && request->chat && request->chat->n_routes && request->n_tasks &&
+                     strcmp(request->messages.items[0].role, "system") != 0;
+    *a = (analysis){.resident = r, .begun_ms = clock_ms(), .routed_by = is_routed ? request->chat : NULL};
+    qaio_error err;
+    qaio_status status = (is_routed ? start_routed : start_together)(a, request, &err);
+    if (!status) return true;
+    analysis_deinit(a);
+    /* Only a conversation that does not fit is the history's fault. */
+    return failure_from(f, &err, status == QAIO_ERR_LIMIT && request->has_reply && request->messages.n > 1 ? "history" : "text");
 }
 
 /* The next label's answer; a new reference, NULL after filling f. */
 static json_t *next_label(analysis *a, failure *f) {
     label_answer answer;
     qaio_error err;
-    if (label_finish(a->reads[a->n_read++], &answer, &err)) {
+    size_t i = a->n_told++;
+    if (i < a->n_finished) {
+        answer = a->answers[i];
+    } else if (label_finish(a->reads[a->n_finished++], &answer, &err)) {
         failure_from(f, &err, "text");
         return NULL;
+    } else {
+        a->labels_ms = clock_ms() - a->begun_ms;
     }
-    a->labels_ms = clock_ms() - a->begun_ms;
     a->n_prompt += answer.n_prompt;
     a->n_cached += answer.n_cached;
+    if (!a->crisis && answer_is_crisis(&answer)) a->crisis = answer.task;
     json_t *value = answer_to_json(&answer, resident_model_name(a->resident));
     if (!value) failure_memory(f);
     return value;
@@ -172,10 +227,22 @@ static bool say(str *out, const char *event, json_t *value, const failure *f) {
     return value != NULL;
 }
 
+/* What stands between the labels and the reply; true. */
+static bool say_first(const analysis *a, str *out) {
+    if (!a->reply) return true;
+    if (a->crisis) event_append(out, "delta", json_pack("{s:s+, s:b}", "text", a->crisis->crisis.text, CRISIS_GAP, "crisis", true));
+    if (a->routed_by) event_append(out, "route", json_pack("{s:s, s:o}", "task", a->routed_by->name, "route", route_to_json(a->route)));
+    return true;
+}
+
 static bool next_event(void *state, str *out, int wait_ms) {
     analysis *a = state;
     failure f;
-    if (a->n_read < a->n_reads) return !label_wait(a->reads[a->n_read], wait_ms) || say(out, "label", next_label(a, &f), &f);
+    if (a->n_told < a->n_reads) {
+        if (a->n_told >= a->n_finished && !label_wait(a->reads[a->n_told], wait_ms)) return true;
+        if (!say(out, "label", next_label(a, &f), &f)) return false;
+        return a->n_told < a->n_reads || say_first(a, out);
+    }
     if (a->reply) {
         reply_piece piece;
         reply_step step = reply_next(a->reply, &piece, wait_ms);
@@ -191,8 +258,8 @@ static bool next_event(void *state, str *out, int wait_ms) {
 /* All labels; a new reference, NULL after filling f. */
 static json_t *gather_labels(const exchange *x, analysis *a, failure *f) {
     json_t *labels = json_array();
-    while (a->n_read < a->n_reads) {
-        bool has_come = exchange_await_label(x, a->reads[a->n_read]);
+    while (a->n_told < a->n_reads) {
+        bool has_come = a->n_told < a->n_finished || exchange_await_label(x, a->reads[a->n_told]);
         json_t *label = has_come ? next_label(a, f) : NULL;
         if (!has_come) failure_over(f);
         if (!label) {
@@ -209,6 +276,7 @@ static void answer_at_once(exchange *x, analysis *a) {
     str text = {0};
     bool has_reply = a->reply != NULL, is_left = false;
     json_t *labels = gather_labels(x, a, &f), *done = NULL;
+    if (labels && has_reply && a->crisis) str_printf(&text, "%s%s", a->crisis->crisis.text, CRISIS_GAP);
     if (labels && has_reply) is_left = !exchange_gather(x, a->reply, &text, NULL, NULL);
     if (labels && !is_left) done = finish(a, &f);
     if (is_left) {
@@ -216,8 +284,10 @@ static void answer_at_once(exchange *x, analysis *a) {
     } else if (!done) {
         answer_failure(x, &f);
     } else {
-        json_t *whole = json_pack("{s:O, s:o}", "labels", labels, "reply",
-                                  has_reply ? json_stringn(text.data ? text.data : "", text.len) : json_null());
+        json_t *whole =
+            json_pack("{s:O, s:o, s:b}", "labels", labels, "reply",
+                      has_reply ? json_stringn(text.data ? text.data : "", text.len) : json_null(), "crisis", a->crisis != NULL);
+        if (a->routed_by) json_object_set_new(whole, "route", route_to_json(a->route));
         if (whole) json_object_update(whole, done);
         answer_json(x, MHD_HTTP_OK, whole);
     }

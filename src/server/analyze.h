@@ -18,7 +18,8 @@ typedef struct analyze_request {
     bool has_reply;
     bool has_layout; /* read the tasks in this layout instead of their own */
     task_layout layout;
-    bool has_mass; /* diagnostics */
+    bool has_mass;    /* diagnostics */
+    const task *chat; /* that replies, NULL: the first there is */
 } analyze_request;
 bool analyze_request_parse(analyze_request *out, const json_t *root, const char *model_name, const task_set *tasks, failure *f);
 void analyze_request_deinit(analyze_request *r); /* also after a failure */

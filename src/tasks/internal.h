@@ -10,9 +10,10 @@
 typedef struct loaded_tasks loaded_tasks;
 struct loaded_tasks {
     task_set *set;
-    char *analyst;                   /* the prompt of LAYOUT_SHARED that names all tasks */
-    token_list *prefixes;            /* by task: what all its prompts begin with */
-    token_list *shared_prefixes;     /* by task: the same in LAYOUT_SHARED */
+    char *analyst;                              /* the prompt of LAYOUT_SHARED that names all tasks */
+    token_list *prefixes;                       /* by task: what all its prompts begin with */
+    token_list *shared_prefixes;                /* by task: the same in LAYOUT_SHARED */
+    token_list *route_prefixes[TASK_MAX_TASKS]; /* by task, by route */
     double *(*priors)[TASK_LAYOUTS]; /* by task: of a text without content, NULL until they are known; under the resident's lock */
     found_calibration *calibrations; /* by task */
     size_t n_users;                  /* under the resident's lock */
@@ -58,5 +59,6 @@ void resident_free_tasks(resident *r);
 qaio_status loaded_find_prefixes(const resident *r, loaded_tasks *loaded, qaio_error *err);
 /* How many tokens of the prompt are that beginning; 0 where it begins otherwise. */
 size_t task_prefix(const resident *r, const task *t, task_layout layout, const token_list *prompt);
+size_t route_prefix(const resident *r, const task *t, const task_route *route, const token_list *prompt);
 
 #endif

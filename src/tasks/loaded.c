@@ -49,6 +49,9 @@ static void loaded_free(loaded_tasks *loaded) {
     for (size_t i = 0; i < task_set_size(loaded->set); i++) {
         if (loaded->prefixes) token_list_deinit(&loaded->prefixes[i]);
         if (loaded->shared_prefixes) token_list_deinit(&loaded->shared_prefixes[i]);
+        token_list *routes = loaded->route_prefixes[i];
+        for (size_t k = 0; routes && k < task_set_at(loaded->set, i)->n_routes; k++) token_list_deinit(&routes[k]);
+        mem_free(routes);
         for (int k = 0; loaded->priors && k < TASK_LAYOUTS; k++) mem_free(loaded->priors[i][k]);
     }
     mem_free(loaded->analyst);

@@ -105,6 +105,17 @@ static qaio_status find_prefix(const resident *r, const loaded_tasks *loaded, co
     return status;
 }
 
+static qaio_status find_route_prefixes(const resident *r, const loaded_tasks *loaded, const task *t, token_list **out, qaio_error *err) {
+    if (t->n_routes == 0) return QAIO_OK;
+    if (!(*out = mem_array(t->n_routes, sizeof **out))) return error_memory(err);
+    qaio_status status = QAIO_OK;
+    for (size_t i = 0; i < t->n_routes && !status; i++) {
+        task routed = {.kind = TASK_CHAT, .system = t->routes[i].system};
+        status = find_prefix(r, loaded, &routed, LAYOUT_OWN, &(*out)[i], err);
+    }
+    return status;
+}
+
 qaio_status loaded_find_prefixes(const resident *r, loaded_tasks *loaded, qaio_error *err) {
     size_t n = task_set_size(loaded->set);
     qaio_status status = QAIO_OK;
@@ -118,8 +129,13 @@ qaio_status loaded_find_prefixes(const resident *r, loaded_tasks *loaded, qaio_e
         task_layout own = t->layout == LAYOUT_PLAIN ? LAYOUT_PLAIN : LAYOUT_OWN;
         if (own == LAYOUT_PLAIN || t->system) status = find_prefix(r, loaded, t, own, &loaded->prefixes[i], err);
         if (!status && can_be_shared(t)) status = find_prefix(r, loaded, t, LAYOUT_SHARED, &loaded->shared_prefixes[i], err);
+        if (!status) status = find_route_prefixes(r, loaded, t, &loaded->route_prefixes[i], err);
     }
     return status;
+}
+
+static size_t length_if_beginning(const token_list *prefix, const token_list *prompt) {
+    return common_prefix(prefix, prompt) == prefix->n ? prefix->n : 0;
 }
 
 size_t task_prefix(const resident *r, const task *t, task_layout layout, const token_list *prompt) {
@@ -127,6 +143,10 @@ size_t task_prefix(const resident *r, const task *t, task_layout layout, const t
     if (!loaded) return 0;
     if (layout == LAYOUT_PROBE && !(t = task_set_chat(loaded->set))) return 0;
     const token_list *prefixes = layout == LAYOUT_SHARED ? loaded->shared_prefixes : loaded->prefixes;
-    const token_list *prefix = &prefixes[task_set_index(loaded->set, t)];
-    return common_prefix(prefix, prompt) == prefix->n ? prefix->n : 0;
+    return length_if_beginning(&prefixes[task_set_index(loaded->set, t)], prompt);
+}
+
+size_t route_prefix(const resident *r, const task *t, const task_route *route, const token_list *prompt) {
+    const loaded_tasks *loaded = resident_loaded(r, t);
+    return loaded ? length_if_beginning(&loaded->route_prefixes[task_set_index(loaded->set, t)][route - t->routes], prompt) : 0;
 }

@@ -108,7 +108,9 @@ static qaio_status start(reply **out, resident *r, const token_list *prompt, con
                       .prompt = prompt->ids,
                       .n_prompt = prompt->n,
                       .timeout_ms = r->timeout_ms,
-                      .n_pin = t ? task_prefix(r, t, t->layout, prompt) : 0,
+                      .n_pin = !t              ? 0
+                               : params->route ? route_prefix(r, t, params->route, prompt)
+                                               : task_prefix(r, t, t->layout, prompt),
                       .max_new = tokens_wanted(t, params),
                       .stop_tokens = stops,
                       .n_stop_tokens = stop_tokens(r, stops),
@@ -179,10 +181,11 @@ static qaio_status fit_with_system(const resident *r, const task *chat, const ch
                                    token_list *out, size_t *n_dropped, qaio_error *err) {
     chat_options options = {.add_generation_prompt = true, .enable_thinking = params->enable_thinking < 0 ? 0 : params->enable_thinking};
     size_t n_reply = tokens_wanted(chat, params);
-    if (!chat || strcmp(messages[0].role, "system") == 0) return fit(r, messages, n, &options, n_reply, out, n_dropped, err);
+    const char *system = params->route ? params->route->system : chat ? chat->system : NULL;
+    if (!system || strcmp(messages[0].role, "system") == 0) return fit(r, messages, n, &options, n_reply, out, n_dropped, err);
     chat_message *all = mem_array(n + 1, sizeof *all);
     if (!all) return error_memory(err);
-    all[0] = (chat_message){.role = "system", .content = chat->system, .content_bytes = strlen(chat->system)};
+    all[0] = (chat_message){.role = "system", .content = system, .content_bytes = strlen(system)};
     memcpy(all + 1, messages, n * sizeof *all);
     qaio_status status = fit(r, all, n + 1, &options, n_reply, out, n_dropped, err);
     mem_free(all);
@@ -195,7 +198,7 @@ static qaio_status start_conversation(reply **out, label_job *labels, resident *
     token_list prompt = {0};
     size_t n_dropped = 0;
     const task_set *tasks = resident_acquire_tasks(r);
-    const task *chat = task_set_chat(tasks);
+    const task *chat = params->chat ? params->chat : task_set_chat(tasks);
     qaio_status status = fit_with_system(r, chat, messages, n_messages, params, &prompt, &n_dropped, err);
     if (!status) status = start(out, r, &prompt, chat, params, n_dropped, labels, err);
     resident_release_tasks(r, tasks);

@@ -137,9 +137,11 @@ typedef struct reply_params {
     size_t n_biases;
     const char *const *stops;
     size_t n_stops;
-    int n_top;           /* alternatives with log-probabilities for each token; -1: no log-probabilities */
-    grammar **grammar;   /* where a grammar is that the reply follows; the start takes it and leaves NULL.  NULL: anything may come */
-    int enable_thinking; /* -1: as the template does by itself (qwen3: the product's default is 0) */
+    const task *chat;        /* the chat task that replies, held until the reply has started; NULL: the first there is */
+    const task_route *route; /* of it: this prompt instead of the task's own, or NULL */
+    int n_top;               /* alternatives with log-probabilities for each token; -1: no log-probabilities */
+    grammar **grammar;       /* where a grammar is that the reply follows; the start takes it and leaves NULL.  NULL: anything may come */
+    int enable_thinking;     /* -1: as the template does by itself (qwen3: the product's default is 0) */
 } reply_params;
 
 extern const reply_params reply_defaults; /* all "not given" */

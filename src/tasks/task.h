@@ -65,6 +65,30 @@ typedef struct task_constraint {
     size_t n_values;
 } task_constraint;
 
+/* A label that an answer has to have. */
+typedef struct task_condition {
+    char *task;  /* its name */
+    char *label; /* its id */
+} task_condition;
+
+/* A prompt that a chat task follows instead of its own when all conditions hold. */
+typedef struct task_route {
+    char *id;                  /* [a-z0-9-]+ */
+    char *title_zh, *title_en; /* NULL: none */
+    char *system;
+    task_condition *when;
+    size_t n_when;
+    size_t line; /* in its file */
+} task_route;
+
+/* The text that comes before any reply when the label is at least so probable. */
+typedef struct task_crisis {
+    char *label;
+    size_t label_index;
+    double at_least;
+    char *text; /* NULL: the task knows no crisis */
+} task_crisis;
+
 typedef struct task {
     char *name; /* [a-z0-9-]+ */
     uint64_t version;
@@ -85,7 +109,15 @@ typedef struct task {
     task_constraint constraint; /* generate */
     task_test *tests;
     size_t n_tests;
+    task_crisis crisis; /* label */
+    task_route *routes; /* chat; the first that fits is taken */
+    size_t n_routes;
+    char **weak_with; /* names of models that do this task badly */
+    size_t n_weak_with;
 } task;
+
+/* Whether its file says that this model does it badly. */
+bool task_is_weak_with(const task *t, const char *model_name);
 
 typedef struct task_set task_set;
 

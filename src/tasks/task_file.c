@@ -374,11 +374,95 @@ static qaio_status read_constraint(const reader *r, const yaml_item *value, cons
     return QAIO_OK;
 }
 
+static qaio_status read_when(const reader *r, const yaml_item *value, const field *f, void *into) {
+    static const field name = {"a task in when", read_name, 0, ANY, 0, 0, TASK_NAME_BYTES - 1, NULL};
+    static const field label = {"a label in when", read_line, 0, ANY, 0, 0, TASK_MAX_LABEL_BYTES, NULL};
+    task_route *route = into;
+    qaio_status status = expect_kind(r, value, YAML_MAP, f->key);
+    if (status) return status;
+    if (!value->first) return FAIL(r, QAIO_ERR_FORMAT, value->line, "%s has no condition; it maps tasks to labels", f->key);
+    if (!(route->when = mem_array(TASK_MAX_CONDITIONS, sizeof *route->when))) return error_memory(r->err);
+    for (const yaml_item *key = child(r, value->first); !status && key; key = child(r, child(r, key->next)->next)) {
+        if (route->n_when == TASK_MAX_CONDITIONS) return FAIL(r, QAIO_ERR_LIMIT, key->line, "more than %d conditions", TASK_MAX_CONDITIONS);
+        task_condition *c = &route->when[route->n_when++];
+        status = read_name(r, key, &name, &c->task);
+        if (!status) status = read_line(r, child(r, key->next), &label, &c->label);
+        for (size_t i = 0; !status && i + 1 < route->n_when; i++)
+            if (strcmp(route->when[i].task, c->task) == 0) status = FAIL(r, QAIO_ERR_FORMAT, key->line, "%s stands twice in when", c->task);
+    }
+    return status;
+}
+
+static qaio_status read_route_title(const reader *r, const yaml_item *value, const field *f, void *into) {
+    static const field fields[] = {
+        {"zh", read_line, offsetof(task_route, title_zh), ANY, ANY, 0, TASK_MAX_TITLE_BYTES, NULL},
+        {"en", read_line, offsetof(task_route, title_en), ANY, ANY, 0, TASK_MAX_TITLE_BYTES, NULL},
+    };
+    return read_map(r, value, FIELDS(fields), ANY, f->key, into);
+}
+
+static qaio_status read_routes(const reader *r, const yaml_item *value, const field *f, void *into) {
+    static const field fields[] = {
+        {"id", read_name, offsetof(task_route, id), ANY, ANY, 0, TASK_NAME_BYTES - 1, NULL},
+        {"title", read_route_title, 0, ANY, 0, 0, 0, NULL},
+        {"when", read_when, 0, ANY, ANY, 0, 0, NULL},
+        {"system", read_prompt, offsetof(task_route, system), ANY, ANY, 0, TASK_MAX_PROMPT_BYTES, NULL},
+    };
+    task *t = into;
+    size_t n = 0;
+    qaio_status status = count_children(r, value, f->key, TASK_MAX_ROUTES, &n);
+    if (status) return status;
+    if (n == 0) return FAIL(r, QAIO_ERR_FORMAT, value->line, "%s has no route", f->key);
+    if (!(t->routes = mem_array(n, sizeof *t->routes))) return error_memory(r->err);
+    for (const yaml_item *i = child(r, value->first); !status && i; i = child(r, i->next)) {
+        task_route *route = &t->routes[t->n_routes++];
+        route->line = i->line;
+        status = read_map(r, i, FIELDS(fields), ANY, "a route", route);
+        for (size_t k = 0; !status && k + 1 < t->n_routes; k++)
+            if (strcmp(t->routes[k].id, route->id) == 0)
+                status = FAIL(r, QAIO_ERR_FORMAT, i->line, "two routes have the id \"%s\"", route->id);
+    }
+    return status;
+}
+
+static qaio_status read_crisis(const reader *r, const yaml_item *value, const field *f, void *into) {
+    static const field fields[] = {
+        {"label", read_line, offsetof(task_crisis, label), ANY, ANY, 0, TASK_MAX_LABEL_BYTES, NULL},
+        {"at_least", read_double, offsetof(task_crisis, at_least), ANY, ANY, 0.001, 1, NULL},
+        {"text", read_prompt, offsetof(task_crisis, text), ANY, ANY, 0, TASK_MAX_PROMPT_BYTES, NULL},
+    };
+    return read_map(r, value, FIELDS(fields), ANY, f->key, into);
+}
+
+static qaio_status read_weak_with(const reader *r, const yaml_item *value, const field *f, void *into) {
+    static const field name = {"a model in weak_with", read_line, 0, ANY, 0, 0, TASK_MAX_TITLE_BYTES, NULL};
+    task *t = into;
+    size_t n = 0;
+    qaio_status status = count_children(r, value, f->key, TASK_MAX_WEAK_WITH, &n);
+    if (status || n == 0) return status;
+    if (!(t->weak_with = mem_array(n, sizeof *t->weak_with))) return error_memory(r->err);
+    for (const yaml_item *i = child(r, value->first); !status && i; i = child(r, i->next))
+        status = read_line(r, i, &name, &t->weak_with[t->n_weak_with++]);
+    return status;
+}
+
+static const yaml_item *value_of(const reader *r, const yaml_item *map, const char *name) {
+    for (const yaml_item *key = child(r, map->first); key; key = child(r, child(r, key->next)->next))
+        if (key->kind == YAML_TEXT && strcmp(key->text, name) == 0) return child(r, key->next);
+    return NULL;
+}
+
+static qaio_status check_crisis(const reader *r, const yaml_item *root, task *t) {
+    task_crisis *c = &t->crisis;
+    while (c->text && c->label_index < t->n_labels && strcmp(t->labels[c->label_index].id, c->label) != 0) c->label_index++;
+    if (!c->text || c->label_index < t->n_labels) return QAIO_OK;
+    return FAIL(r, QAIO_ERR_FORMAT, value_of(r, root, "crisis")->line, "crisis has the label \"%s\", which is the id of no label",
+                c->label);
+}
+
 /* Only when the whole map is read are the labels known, wherever they stand. */
 static qaio_status check_tests(const reader *r, const yaml_item *root, const task *t) {
-    const yaml_item *list = NULL;
-    for (const yaml_item *key = child(r, root->first); key; key = child(r, child(r, key->next)->next))
-        if (strcmp(key->text, "tests") == 0) list = child(r, key->next);
+    const yaml_item *list = value_of(r, root, "tests");
     if (!list) return QAIO_OK;
     const yaml_item *item = child(r, list->first);
     for (size_t i = 0; i < t->n_tests; i++, item = child(r, item->next)) {
@@ -427,6 +511,9 @@ static const field task_fields[] = {
     {"max_new_tokens", read_u32, offsetof(task, max_new_tokens), GENERATE | CHAT, 0, 1, TASK_MAX_NEW_TOKENS, NULL},
     {"constraint", read_constraint, offsetof(task, constraint), GENERATE, 0, 0, 0, NULL},
     {"tests", read_tests, 0, LABEL, 0, 0, 0, NULL},
+    {"crisis", read_crisis, offsetof(task, crisis), LABEL, 0, 0, 0, NULL},
+    {"route_by", read_routes, 0, CHAT, 0, 0, 0, NULL},
+    {"weak_with", read_weak_with, 0, ANY, 0, 0, 0, NULL},
 };
 
 _Static_assert(sizeof(constraint_kind) == sizeof(int) && sizeof(task_kind) == sizeof(int) && sizeof(task_layout) == sizeof(int) &&
@@ -465,6 +552,7 @@ static qaio_status read_task(const reader *r, task *t) {
     unsigned shape = 0;
     qaio_status status = read_shape(r, root, t, &shape);
     if (!status) status = read_map(r, root, FIELDS(task_fields), shape, "the task", t);
+    if (!status) status = check_crisis(r, root, t);
     return status ? status : check_tests(r, root, t);
 }
 
@@ -485,7 +573,25 @@ qaio_status task_parse(task *out, const char *path, const char *text, size_t n, 
     return QAIO_OK;
 }
 
+static void route_deinit(task_route *route) {
+    for (size_t i = 0; i < route->n_when; i++) {
+        mem_free(route->when[i].task);
+        mem_free(route->when[i].label);
+    }
+    mem_free(route->when);
+    mem_free(route->id);
+    mem_free(route->title_zh);
+    mem_free(route->title_en);
+    mem_free(route->system);
+}
+
 void task_deinit(task *t) {
+    for (size_t i = 0; i < t->n_routes; i++) route_deinit(&t->routes[i]);
+    for (size_t i = 0; i < t->n_weak_with; i++) mem_free(t->weak_with[i]);
+    mem_free(t->routes);
+    mem_free(t->weak_with);
+    mem_free(t->crisis.label);
+    mem_free(t->crisis.text);
     for (size_t i = 0; i < t->n_labels; i++) {
         mem_free(t->labels[i].id);
         mem_free(t->labels[i].text);

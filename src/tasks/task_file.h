@@ -13,6 +13,9 @@
 #define TASK_DEFAULT_ITEMS      5 /* of a list of keywords */
 #define TASK_DEFAULT_CHARACTERS 16
 #define TASK_MAX_VALUES         256 /* of a constraint */
+#define TASK_MAX_ROUTES         32
+#define TASK_MAX_CONDITIONS     8
+#define TASK_MAX_WEAK_WITH      32
 
 /* What answers say instead of a label's id below abstain_below; no label may be called so. */
 #define TASK_UNSURE_ID "unsure"

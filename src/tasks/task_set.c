@@ -10,6 +10,7 @@
 #include "builtin_tasks.h"
 #include "tasks/task.h"
 #include "tasks/task_file.h"
+#include "tasks/yaml_tree.h"
 
 typedef struct entry {
     task task;
@@ -122,6 +123,36 @@ static qaio_status add_directory(task_set *set, const char *dir, qaio_error *err
     return status;
 }
 
+/* ---- what files say about each other ---- */
+
+static const task_label *find_label(const task *t, const char *id) {
+    for (size_t i = 0; i < t->n_labels; i++)
+        if (strcmp(t->labels[i].id, id) == 0) return &t->labels[i];
+    return NULL;
+}
+
+static qaio_status check_condition(task_set *set, const entry *e, const task_route *route, const task_condition *c, qaio_error *err) {
+    const entry *other = find_entry(set, c->task);
+    if (other && other->task.kind == TASK_LABEL && find_label(&other->task, c->label)) return QAIO_OK;
+    if (!other || other->task.kind != TASK_LABEL)
+        return yaml_tree_error(err, QAIO_ERR_FORMAT, e->path, route->line, "the route %s looks at %s, which is no label task", route->id,
+                               c->task);
+    return yaml_tree_error(err, QAIO_ERR_FORMAT, e->path, route->line, "the route %s waits for %s: %s, but %s has no such label", route->id,
+                           c->task, c->label, c->task);
+}
+
+/* A built-in task may look at a task that a directory has replaced: a route that can never fit is never taken. */
+static qaio_status check_routes(task_set *set, qaio_error *err) {
+    qaio_status status = QAIO_OK;
+    for (size_t i = 0; i < set->n; i++) {
+        const entry *e = &set->entries[i];
+        for (size_t k = 0; e->path && k < e->task.n_routes; k++)
+            for (size_t w = 0; !status && w < e->task.routes[k].n_when; w++)
+                status = check_condition(set, e, &e->task.routes[k], &e->task.routes[k].when[w], err);
+    }
+    return status;
+}
+
 /* ---- the contract ---- */
 
 qaio_status task_set_open(task_set **out, const char *dir, qaio_error *err) {
@@ -134,6 +165,7 @@ qaio_status task_set_open(task_set **out, const char *dir, qaio_error *err) {
     }
     set->n_builtin = set->n;
     if (!status && dir) status = add_directory(set, dir, err);
+    if (!status) status = check_routes(set, err);
     if (status) {
         task_set_free(set);
         return status;
@@ -154,6 +186,12 @@ void task_set_free(task_set *set) {
 size_t task_set_size(const task_set *set) { return set->n; }
 
 const task *task_set_at(const task_set *set, size_t i) { return &set->entries[i].task; }
+
+bool task_is_weak_with(const task *t, const char *model_name) {
+    for (size_t i = 0; i < t->n_weak_with; i++)
+        if (strcmp(t->weak_with[i], model_name) == 0) return true;
+    return false;
+}
 
 size_t task_set_index(const task_set *set, const task *t) {
     for (size_t i = 0; i < set->n; i++)

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "tasks/route.h"
 #include "tasks/task.h"
 #include "tasks/task_file.h"
 #include "tasks/yaml_tree.h"
@@ -50,9 +51,10 @@ static void folder_close(folder *f) {
     assert_int_equal(rmdir(f->path), 0);
 }
 
-#define HEAD   "name: mood\nversion: 2\ntitle: {zh: 心情, en: Mood}\nkind: label\n" /* lines 1 to 4 */
-#define SYSTEM "system: 判断心情\n"                                                 /* line 5 */
-#define LABELS "labels:\n- {id: good, text: 好}\n- {id: bad, text: 坏}\n"           /* lines 6 to 8 */
+#define HEAD      "name: mood\nversion: 2\ntitle: {zh: 心情, en: Mood}\nkind: label\n"         /* lines 1 to 4 */
+#define SYSTEM    "system: 判断心情\n"                                                         /* line 5 */
+#define CHAT_HEAD "name: talk\nversion: 1\ntitle: {zh: 聊, en: Talk}\nkind: chat\nsystem: x\n" /* lines 1 to 5 */
+#define LABELS    "labels:\n- {id: good, text: 好}\n- {id: bad, text: 坏}\n"                   /* lines 6 to 8 */
 
 /* ---- the built-in tasks ---- */
 
@@ -77,11 +79,13 @@ static void built_in_prompts_and_labels_are_those_the_model_was_trained_on(void 
 
 static void built_in_tasks_are_listed_in_their_order_and_complete(void **state) {
     (void)state;
-    static const char *const order[] = {"sentiment", "emotion", "intent", "urgency", "crisis", "sentiment-plain", "chat"};
+    static const char *const order[] = {"sentiment", "emotion",  "intent",  "urgency", "crisis",       "sentiment-plain", "chat",
+                                        "service",   "keywords", "summary", "style",   "to-classical", "to-modern"};
+    size_t n = sizeof order / sizeof *order;
     task_set *set;
     assert_int_equal(task_set_open(&set, NULL, NULL), QAIO_OK);
-    assert_int_equal(task_set_size(set), 7);
-    for (size_t i = 0; i < 7; i++) {
+    assert_int_equal(task_set_size(set), n);
+    for (size_t i = 0; i < n; i++) {
         const task *t = task_set_at(set, i);
         assert_string_equal(t->name, order[i]);
         assert_int_equal(t->version, 1);
@@ -99,6 +103,72 @@ static void built_in_tasks_are_listed_in_their_order_and_complete(void **state) 
     assert_string_equal(sentiment->labels[1].emoji, "😢");
     assert_string_equal(sentiment->tests[0].expect, "positive");
     task_set_free(set);
+}
+
+static void a_crisis_names_the_hotline(void **state) {
+    (void)state;
+    task_set *set;
+    const task *t;
+    assert_int_equal(task_set_open(&set, NULL, NULL), QAIO_OK);
+    assert_int_equal(task_set_find(&t, set, "crisis", NULL), QAIO_OK);
+    assert_non_null(strstr(t->crisis.text, "12356"));
+    label_answer answer = {.task = t, .probabilities = {0.5, 0.5}};
+    assert_string_equal(t->labels[t->crisis.label_index].id, "yes");
+    answer.probabilities[t->crisis.label_index] = t->crisis.at_least;
+    assert_true(answer_is_crisis(&answer));
+    answer.probabilities[t->crisis.label_index] = t->crisis.at_least - 1e-6;
+    assert_false(answer_is_crisis(&answer));
+    task_set_free(set);
+}
+
+/* ---- routes ---- */
+
+static label_answer answer_of(const task_set *set, const char *name, const char *id) {
+    label_answer answer = {0};
+    assert_int_equal(task_set_find(&answer.task, set, name, NULL), QAIO_OK);
+    while (strcmp(answer.task->labels[answer.label].id, id) != 0) answer.label++;
+    return answer;
+}
+
+static void the_first_route_that_fits_is_taken(void **state) {
+    (void)state;
+    task_set *set;
+    const task *service, *tasks[8];
+    assert_int_equal(task_set_open(&set, NULL, NULL), QAIO_OK);
+    assert_int_equal(task_set_find(&service, set, "service", NULL), QAIO_OK);
+    assert_int_equal(task_set_find(&tasks[0], set, "intent", NULL), QAIO_OK);
+    assert_int_equal(route_add_tasks(service, set, tasks, 1, 8), 3);
+    assert_string_equal(tasks[1]->name, "urgency");
+    assert_string_equal(tasks[2]->name, "sentiment");
+    label_answer answers[] = {answer_of(set, "sentiment", "negative"), answer_of(set, "intent", "complaint"),
+                              answer_of(set, "urgency", "normal")};
+    assert_string_equal(route_choose(service, answers, 3)->id, "soothe");
+    answers[1] = answer_of(set, "intent", "share");
+    assert_string_equal(route_choose(service, answers, 3)->id, "comfort");
+    answers[2] = answer_of(set, "urgency", "urgent");
+    assert_string_equal(route_choose(service, answers, 3)->id, "urgent");
+    answers[2].is_unsure = true;
+    assert_string_equal(route_choose(service, answers, 3)->id, "comfort");
+    assert_null(route_choose(service, answers + 1, 1));
+    task_set_free(set);
+}
+
+static void check_folder_error(const char *text, const char *at, const char *message) {
+    folder f;
+    task_set *set;
+    qaio_error err = {0};
+    folder_open(&f);
+    folder_add(&f, "a.yaml", text);
+    assert_int_equal(task_set_open(&set, f.path, &err), QAIO_ERR_FORMAT);
+    if (!strstr(err.path, at) || !strstr(err.message, message)) fail_msg("%s: %s", err.path, err.message);
+    folder_close(&f);
+}
+
+static void a_route_must_look_at_a_label_that_there_is(void **state) {
+    (void)state;
+    check_folder_error(CHAT_HEAD "route_by:\n- {id: a, when: {sentiment: bad}, system: x}\n", "a.yaml:7", "has no such label");
+    check_folder_error(CHAT_HEAD "route_by:\n- id: a\n  when: {nothing: bad}\n  system: x\n", "a.yaml:7", "no label task");
+    check_folder_error(CHAT_HEAD "route_by:\n- {id: a, when: {chat: bad}, system: x}\n", "a.yaml:7", "no label task");
 }
 
 /* ---- a directory ---- */
@@ -119,7 +189,7 @@ static void a_directory_adds_and_overrides_by_name_and_keeps_the_order(void **st
     task_set *set;
     qaio_error err = {0};
     if (task_set_open(&set, f.path, &err)) fail_msg("%s: %s", err.path, err.message);
-    assert_int_equal(task_set_size(set), 9);
+    assert_int_equal(task_set_size(set), 15);
     const task *t = task_set_at(set, 1);
     assert_string_equal(t->name, "emotion");
     assert_int_equal(t->version, 7);
@@ -128,8 +198,8 @@ static void a_directory_adds_and_overrides_by_name_and_keeps_the_order(void **st
     assert_string_equal(t->before, "甲:");
     assert_string_equal(t->labels[1].id, "bad");
     assert_string_equal(t->labels[1].emoji, "");
-    assert_string_equal(task_set_at(set, 7)->name, "mood");
-    t = task_set_at(set, 8);
+    assert_string_equal(task_set_at(set, 13)->name, "mood");
+    t = task_set_at(set, 14);
     assert_string_equal(t->name, "zebra");
     assert_int_equal(t->kind, TASK_GENERATE);
     assert_true(t->temperature == 0.25F && t->top_p == 1.0F);
@@ -301,6 +371,17 @@ static void whatever_is_wrong_with_a_task_is_said_with_its_line(void **state) {
         {F, 10, "\"太棒了!\"; if it is part of a text with a comma, put the text in quotes",
          HEAD SYSTEM LABELS "tests:\n- {text: 成功了,太棒了!, expect: good}\n"},
         {F, 10, "a test has no expect", HEAD SYSTEM LABELS "tests:\n- {text: a}\n"},
+        /* crisis, routes */
+        {F, 10, "crisis has the label \"ugly\"", HEAD SYSTEM LABELS "crisis:\n  label: ugly\n  at_least: 0.5\n  text: x\n"},
+        {F, 10, "crisis has no text", HEAD SYSTEM LABELS "crisis:\n  {label: bad, at_least: 0.5}\n"},
+        {F, 9, "at_least is \"0\"", HEAD SYSTEM LABELS "crisis: {label: bad, at_least: 0, text: x}\n"},
+        {F, 9, "route_by has no meaning", HEAD SYSTEM LABELS "route_by: []\n"},
+        {F, 6, "route_by has no route", CHAT_HEAD "route_by: []\n"},
+        {F, 7, "when has no condition", CHAT_HEAD "route_by:\n- {id: a, when: {}, system: x}\n"},
+        {F, 7, "a route has no system", CHAT_HEAD "route_by:\n- {id: a, when: {mood: bad}}\n"},
+        {F, 8, "two routes have the id \"a\"",
+         CHAT_HEAD "route_by:\n- {id: a, when: {mood: bad}, system: x}\n- {id: a, when: {mood: good}, system: x}\n"},
+        {F, 7, "mood stands twice in when", CHAT_HEAD "route_by:\n- {id: a, when: {mood: bad, mood: good}, system: x}\n"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) check_bad(&files[i]);
 }
@@ -414,6 +495,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(built_in_prompts_and_labels_are_those_the_model_was_trained_on),
         cmocka_unit_test(built_in_tasks_are_listed_in_their_order_and_complete),
+        cmocka_unit_test(a_crisis_names_the_hotline),
+        cmocka_unit_test(a_route_must_look_at_a_label_that_there_is),
+        cmocka_unit_test(the_first_route_that_fits_is_taken),
         cmocka_unit_test(a_directory_adds_and_overrides_by_name_and_keeps_the_order),
         cmocka_unit_test(a_bad_directory_is_refused_with_its_reason),
         cmocka_unit_test(an_unknown_task_is_answered_with_those_there_are),

@@ -96,7 +96,16 @@ export async function programChecks(harness, path, screenshot) {
       await page.click('.examples button >> nth=0');
       await ended(page, 1);
       assert.equal(await page.locator('.turn').getAttribute('data-state'), 'done');
-      assert.equal(await page.locator('.mood, .chip').count(), await tasks.count());
+      assert.equal(await page.locator('.mood, .chip').count(), (await tasks.count()) - 1); // "no crisis" is no news
+    }));
+
+  await harness.check('a crisis is met with the hotline first', () =>
+    harness.withPage(program.url, async (page) => {
+      await page.fill('#message', '我真的不想活了');
+      await page.press('#message', 'Enter');
+      await ended(page, 1);
+      assert.match(await page.textContent('.notice'), /12356/);
+      assert.equal(await page.locator('[data-task="crisis"]').first().count(), 1);
     }));
 
   await harness.check('stop leaves the program ready for the next message', () =>

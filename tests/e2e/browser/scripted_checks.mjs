@@ -16,7 +16,7 @@ const ended = (page, state = 'done') => page.locator(`.turn:last-child[data-stat
 /* Answers at once. */
 function replying(...pieces) {
   return async (exchange) => {
-    for (const name of exchange.body.tasks) exchange.label(name, { sentiment: 'positive', emotion: 'happy', intent: 'share', urgency: 'normal' }[name], 0.9);
+    for (const name of exchange.body.tasks) exchange.label(name, { sentiment: 'positive', emotion: 'happy', intent: 'share', urgency: 'normal', crisis: 'no' }[name], 0.9, name === 'crisis' ? { crisis: false } : {});
     exchange.say(...pieces);
     exchange.done();
   };
@@ -120,7 +120,7 @@ async function conversation(on, service) {
     await say(page, '甲');
     service.script = replying('第二句。');
     await say(page, '乙');
-    assert.deepEqual(service.requests[0], { text: '甲', tasks: ['sentiment'], reply: true, history: [], stream: true });
+    assert.deepEqual(service.requests[0], { text: '甲', tasks: ['sentiment', 'crisis'], reply: true, history: [], stream: true });
     assert.deepEqual(service.requests[1].history, [{ role: 'user', content: '甲' }, { role: 'assistant', content: '第一句。' }]);
     await page.reload();
     assert.deepEqual(await page.locator('.say').allTextContents(), ['第一句。', '第二句。']);
@@ -181,13 +181,38 @@ async function conversation(on, service) {
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), '抄这句。');
   });
 
+  const crisis = async (exchange) => {
+    exchange.label('sentiment', 'negative', 0.97);
+    exchange.label('crisis', 'yes', 0.91, { crisis: true });
+    exchange.event('delta', { text: '请拨打 12356，有危险请拨打 110 或 120。\n\n', crisis: true });
+    exchange.say('我在。');
+    exchange.done();
+  };
+  await on('a crisis: the text with the hotline stands before the reply, can be dialled, is read out, and is no part of the history', crisis, async (page) => {
+    await say(page, '我不想活了');
+    assert.equal(await page.textContent('.notice'), '请拨打 12356，有危险请拨打 110 或 120。');
+    assert.deepEqual(await page.locator('.notice a').evaluateAll((all) => all.map((a) => a.getAttribute('href'))), ['tel:12356', 'tel:110', 'tel:120']);
+    assert.equal(await lastReply(page).textContent(), '我在。');
+    assert.match(await page.textContent('.moods'), /危机识别.*是 91%/);
+    assert.match(await page.textContent('#announcer'), /12356.*我在/);
+    const order = await page.locator('.turn .it').evaluate((box) => [...box.children].map((child) => child.className));
+    assert.ok(order.indexOf('notice') < order.indexOf('say'));
+    await page.reload();
+    assert.match(await page.textContent('.notice'), /12356/);
+    service.script = replying('好。');
+    await say(page, '谢谢');
+    assert.equal(service.requests.at(-1).history[1].content, '我在。');
+    assert.equal(await page.locator('.turn:last-child .notice').isVisible(), false);
+    assert.equal(await page.locator('.turn:last-child [data-task="crisis"]').count(), 0);
+  });
+
   await on('tasks switched on are asked for, shown, spread out and remembered', replying('好。'), async (page) => {
-    assert.deepEqual(await page.locator('.task .words > span').allTextContents(), ['情感判断', '情绪', '意图', '紧急程度']);
+    assert.deepEqual(await page.locator('.task .words > span').allTextContents(), ['情感判断', '情绪', '意图', '紧急程度', '危机识别']);
     await page.locator('[data-task="emotion"] input').check();
     await page.reload();
     assert.equal(await page.locator('[data-task="emotion"] input').isChecked(), true);
     await say(page, '甲');
-    assert.deepEqual(service.requests[0].tasks, ['sentiment', 'emotion']);
+    assert.deepEqual(service.requests[0].tasks, ['sentiment', 'emotion', 'crisis']);
     assert.match(await page.textContent('.chip'), /情绪.*开心 90%/);
     await page.click('.chip');
     assert.equal(await page.locator('.spread .row').count(), 6);
@@ -195,7 +220,7 @@ async function conversation(on, service) {
     await page.locator('[data-task="sentiment"] input').uncheck();
     await page.locator('[data-task="emotion"] input').uncheck();
     await say(page, '乙');
-    assert.deepEqual(service.requests[1].tasks, []);
+    assert.deepEqual(service.requests[1].tasks, ['crisis']);
     assert.equal(await page.locator('.turn:last-child .moods').isVisible(), false);
   });
 

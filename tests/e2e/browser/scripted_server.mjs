@@ -22,6 +22,7 @@ export const TASKS = [
   task('emotion', '情绪', 'Emotion', 'label', labels(['happy', '开心'], ['angry', '生气'], ['sad', '难过'], ['afraid', '害怕'], ['surprised', '惊讶'], ['calm', '平静'])),
   task('intent', '意图', 'Intent', 'label', labels(['question', '提问'], ['complaint', '抱怨'], ['thanks', '感谢'], ['request', '请求'], ['share', '分享'], ['chat', '闲聊'])),
   task('urgency', '紧急程度', 'Urgency', 'label', labels(['urgent', '紧急'], ['normal', '普通'], ['relaxed', '不急'])),
+  task('crisis', '危机识别', 'Crisis', 'label', labels(['yes', '是', '🆘'], ['no', '否'])),
   task('keywords', '关键词', 'Keywords', 'generate'),
   task('chat', '对话', 'Chat', 'chat'),
 ];
@@ -64,8 +65,8 @@ class Exchange {
     return new Promise((resolve) => this.#response.write(bytes, resolve));
   }
 
-  label(name, label, probability) {
-    this.event('label', answerOf(name, label, probability));
+  label(name, label, probability, more = {}) {
+    this.event('label', { ...answerOf(name, label, probability), ...more });
   }
 
   say(...pieces) {

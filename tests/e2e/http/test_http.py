@@ -193,6 +193,40 @@ class Streams(HttpTest):
         self.assertEqual((answer["reply"], answer["finish_reason"], answer["timings"]["first_token_ms"]), (None, None, None))
         self.assertEqual([n for _, n, _ in self.server.events("/v1/analyze", {"text": "好", "reply": False, "stream": True})], ["label", "done"])
 
+    def test_a_crisis_comes_first_and_is_marked(self):
+        body = {"text": "好", "tasks": ["sentiment", "crisis"]}
+        _, whole = self.server.post("/v1/analyze", body)
+        self.assertTrue(whole["crisis"])
+        self.assertIs(whole["labels"][1]["crisis"], True)
+        self.assertNotIn("crisis", whole["labels"][0])
+        first, reply = whole["reply"].split("\n\n", 1)
+        self.assertIn("12356", first)
+        self.assertTrue(reply)
+        events = [(n, d) for _, n, d in self.server.events("/v1/analyze", {**body, "stream": True})]
+        self.assertEqual([n for n, _ in events[:3]], ["label", "label", "delta"])
+        self.assertTrue(events[2][1]["crisis"])
+        self.assertEqual("".join(d["text"] for n, d in events if n == "delta"), whole["reply"])
+        _, calm = self.server.post("/v1/analyze", {**body, "text": "心情很低落"})  # the fake's "no"
+        self.assertFalse(calm["crisis"])
+        self.assertNotIn("12356", calm["reply"])
+        _, only = self.server.post("/v1/analyze", {**body, "reply": False})
+        self.assertTrue(only["crisis"])
+
+    def test_labels_choose_the_prompt_of_a_chat_task_that_routes(self):
+        body = {"text": "好", "tasks": ["emotion"], "reply": "service"}
+        _, whole = self.server.post("/v1/analyze", body)
+        self.assertEqual([a["task"] for a in whole["labels"]], ["emotion", "urgency", "sentiment", "intent"])
+        self.assertEqual(whole["route"]["id"], "urgent")
+        self.assertEqual(whole["route"]["when"], {"urgency": "urgent"})
+        _, sad = self.server.post("/v1/analyze", {**body, "text": "心情很低落"})
+        self.assertEqual(sad["route"]["id"], "soothe")
+        names = [n for _, n, _ in self.server.events("/v1/analyze", {**body, "stream": True})]
+        self.assertEqual(names[:6], ["label"] * 4 + ["route", "delta"])
+        own = {**body, "history": [{"role": "system", "content": "x"}]}
+        self.assertNotIn("route", self.server.post("/v1/analyze", own)[1])
+        self.assert_error(self.server.post("/v1/analyze", {"text": "a", "reply": "sentiment"}), 400, "reply")
+        self.assert_error(self.server.post("/v1/analyze", {"text": "a", "reply": "nobody"}), 404, "reply", "task_not_found")
+
     def test_a_task_that_generates_answers_with_its_text(self):
         _, answer = self.server.post("/v1/tasks/chat", {"text": "好", "max_tokens": 2})
         self.assertEqual(set(answer), {"task", "reply", "finish_reason", "usage", "model", "task_version"})
