@@ -25,6 +25,7 @@ from prompts import (LABELS, OPENINGS, PROMPTS, analyst, choice_prompt, clean, f
 MAX_TOKENS = 512
 LABEL_WEIGHT = 4        # loss weight of a label's token; a token of text counts 1
 NGRAM = 6               # letters; an own text that shares half of an eval text's n-grams is left out
+COPIES = {("crisis", "是"): 12, ("sentiment", "正面"): 6}      # of an own text; the others 4: the rarer label would be given too seldom
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -284,13 +285,15 @@ def cpsycoun(T, W, rng):
         W.chat(pick(PROMPTS["chat"], rng), turns_of(r)[1], user_loss=True)
 
 
-def senti(keep):
-    """Reviews of the sets that `keep` takes."""
+def senti(keep, again=0.0):
+    """Reviews of the sets that `keep` takes; the good ones `again` times more on average, where they are rarer."""
     def source(T, W, rng):
         history = [t for _, t in T.dialogues()]
         for name in ("sentiment_licensed_repos", "sentiment_no_licence_stated"):
             for r in T.pack(name):
-                if keep(r["set"]) and not T.held.has(r["text"]):
+                if not keep(r["set"]) or T.held.has(r["text"]):
+                    continue
+                for _ in range(1 + (int(again + rng.random()) if r["label"] == "正面" else 0)):
                     label(W, rng, "sentiment", vary(cut(clean(r["text"]), rng), rng), r["label"], history)
     return source
 
@@ -343,7 +346,7 @@ def own_label(task):
     def source(T, W, rng):
         for r in T.labelled():
             if r.get(task):
-                for _ in range(12 if (task, r[task]) == ("crisis", "是") else 4):     # 是 is rare
+                for _ in range(COPIES.get((task, r[task]), 4)):
                     W.answer(pick(PROMPTS[task], rng), [("user", vary(clean(r["text"]), rng))], r[task], LABEL_WEIGHT)
     return source
 
@@ -368,7 +371,7 @@ def own_text(task):
 
 
 SOURCES = {"smile": smile, "smile_short": smile_short, "cpsycoun": cpsycoun, "senti": senti(lambda s: s != "waimai"),
-           "senti_food": senti(lambda s: s == "waimai"), "emo": emo, "style": style,
+           "senti_food": senti(lambda s: s == "waimai", 1.33), "emo": emo, "style": style,
            "own_chat": own_dialogues("chat_"), "own_daily": own_dialogues("chat_daily"), "own_pattern": own_pattern, "own_service": own_service, "own_choice": own_choice, "own_forks": own_forks,
            **{"own_" + t: own_label(t) for t in LABELS},
            **{"own_" + t: own_text(t) for t in ("keywords", "summary")}}
