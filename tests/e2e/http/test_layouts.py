@@ -25,10 +25,11 @@ class Layouts(unittest.TestCase):
 
     def test_labels_are_the_same_with_and_without_a_reply_and_the_reply_with_and_without_labels(self):
         reply = self.analyze(tasks=[])["reply"]
+        tasks = [t for t in FIVE if t != "crisis"]  # which may put a text of its own first: the embedded model guesses in `shared`
         for layout in ("own", "shared", "probe"):
-            beside = self.analyze(layout=layout)
+            beside = self.analyze(layout=layout, tasks=tasks)
             self.assertEqual(beside["reply"], reply)
-            self.assertEqual(beside["labels"], self.analyze(layout=layout, reply=False)["labels"])
+            self.assertEqual(beside["labels"], self.analyze(layout=layout, tasks=tasks, reply=False)["labels"])
         self.assertEqual(self.analyze()["labels"], self.analyze(layout="own")["labels"])
 
     def test_the_probe_adds_only_its_openings_to_the_tokens(self):
