@@ -409,7 +409,7 @@ async function trouble(on, service) {
     await page.locator('#service[data-state="offline"]').waitFor();
     await context.unroute('**/v1/**');
     await page.locator('#service[data-state="ready"]').waitFor();
-    assert.equal(await page.locator('.task').count(), 4);
+    assert.equal(await page.locator('.task').count(), 5);
   });
 
   service.key = 'open sesame';
