@@ -167,7 +167,7 @@ def conversation(server, turns, **sampling):
 
 
 def replies(server, shared, path):
-    ways = (("greedy", {"temperature": 0}), ("default", {"seed": 1}), ("0.7", {"temperature": 0.7, "seed": 1}))
+    ways = (("greedy", {"temperature": 0}), ("0.7", {"temperature": 0.7, "seed": 1}))
     with open(path, "w", encoding="utf-8") as out:
         for source in (f"{shared}/eval/chat_dev.jsonl", f"{HERE}/eval/replies.jsonl"):
             for line in open(source, encoding="utf-8"):
