@@ -1,20 +1,21 @@
 /* Memory, with a switch that makes the nth allocation fail. */
 #include "base/mem.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-static long fail_countdown = -1; /* tests only */
+static atomic_long fail_countdown = -1; /* tests only */
 
-void mem_fail_after(long n) { fail_countdown = n; }
+void mem_fail_after(long n) { atomic_store_explicit(&fail_countdown, n, memory_order_relaxed); }
 
 static bool fails_now(void) {
-    if (fail_countdown < 0) return false;
-    if (fail_countdown == 0) return true;
-    fail_countdown--;
-    return false;
+    long left = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
+    while (left > 0 && !atomic_compare_exchange_weak_explicit(&fail_countdown, &left, left - 1, memory_order_relaxed, memory_order_relaxed))
+        continue;
+    return left == 0;
 }
 
 bool size_add(size_t a, size_t b, size_t *out) {

@@ -23,7 +23,8 @@ void mem_pages_free(void *p, size_t bytes);
 bool size_add(size_t a, size_t b, size_t *out);
 bool size_mul(size_t a, size_t b, size_t *out);
 
-/* Tests only: the nth allocation from now (0 = the next) and all after it fail; negative switches it off.  Not thread-safe. */
+/* Tests only: the nth allocation from now (0 = the next) and all after it fail; negative switches it off.
+ * Thread-safe, for all threads together. */
 void mem_fail_after(long n);
 
 #endif
