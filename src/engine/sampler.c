@@ -1,5 +1,5 @@
 /* Sampling: candidates go into a heap by logit, and are popped until top-k or top-p is reached: sorting 150,000 logits for the handful that
- * matter would cost more than the model. */
+ * matter would cost more than the model.  With top-p only those enter the heap that can be among its share. */
 #include "engine/sampler.h"
 
 #include <math.h>
@@ -20,7 +20,8 @@ struct sampler {
     int32_t *seen_tokens; /* each once */
     size_t n_seen;
     candidate *candidates; /* [vocab_size] heap, then the chosen ones at its end in descending order */
-    double *weights;       /* [vocab_size] */
+    double *weights;       /* [vocab_size] of the chosen */
+    float *scaled;         /* [vocab_size] (logit - top) / temperature */
 };
 
 qaio_status sampling_check(const sampling *s, qaio_error *err) {
@@ -65,7 +66,8 @@ qaio_status sampler_new(sampler **out, const sampling *params, size_t vocab_size
     if (params->repetition_penalty != 1)
         ok = (s->seen = mem_zalloc(vocab_size / 8 + 1)) && (s->seen_tokens = mem_array(vocab_size, sizeof *s->seen_tokens));
     if (ok && !is_greedy(params))
-        ok = (s->candidates = mem_array(vocab_size, sizeof *s->candidates)) && (s->weights = mem_array(vocab_size, sizeof *s->weights));
+        ok = (s->candidates = mem_array(vocab_size, sizeof *s->candidates)) && (s->weights = mem_array(vocab_size, sizeof *s->weights)) &&
+             (s->scaled = mem_array(vocab_size, sizeof *s->scaled));
     status = ok ? QAIO_OK : error_memory(err);
     if (!status && params->n_biases) status = copy_biases(s, params, err);
     if (status) {
@@ -83,6 +85,7 @@ void sampler_free(sampler *s) {
     mem_free(s->seen_tokens);
     mem_free(s->candidates);
     mem_free(s->weights);
+    mem_free(s->scaled);
     mem_free(s);
 }
 
@@ -113,48 +116,69 @@ static void sift_down(candidate *heap, size_t n, size_t i) {
     heap[i] = c;
 }
 
-static size_t fill_heap(sampler *s, const float *logits) {
+/* Those whose scaled logit is above `least`. */
+static size_t fill_heap(sampler *s, const float *logits, float least) {
     size_t n = 0;
     for (size_t i = 0; i < s->vocab_size; i++)
-        if (logits[i] > -INFINITY) s->candidates[n++] = (candidate){logits[i], (int32_t)i};
+        if (s->scaled[i] > least) s->candidates[n++] = (candidate){logits[i], (int32_t)i};
     for (size_t i = n / 2; i-- > 0;) sift_down(s->candidates, n, i);
     return n;
 }
 
-/* sum of exp((logit - top) / temperature) over all candidates: what top_p is a share of. */
-static double total_weight(const sampler *s, size_t n, float top) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp(((double)s->candidates[i].logit - (double)top) / (double)s->params.temperature);
-    return sum;
-}
-
-static int32_t draw(sampler *s, const float *logits) {
-    size_t n = fill_heap(s, logits);
-    if (n == 0) return 0; /* every logit is NaN or -inf: a broken model, not a crash */
-    float top = s->candidates[0].logit;
-    size_t limit = s->params.top_k > 0 && (size_t)s->params.top_k < n ? (size_t)s->params.top_k : n;
-    /* transformers applies top-p to what top-k left, so the share is of that; without top-k, of everything. */
-    double total = limit == n ? total_weight(s, n, top) : INFINITY, kept = 0;
+/* Pops candidates until their weights, exp(scaled logit), reach `share` or there are `limit`; *kept: the sum.  At least one. */
+static size_t choose(sampler *s, size_t n, size_t limit, float top, double share, double *kept) {
     size_t chosen = 0;
-    while (chosen < limit && kept < (double)s->params.top_p * total) {
+    *kept = 0;
+    do {
         candidate c = s->candidates[0];
         s->candidates[0] = s->candidates[n - chosen - 1];
         s->candidates[n - chosen - 1] = c;
         s->weights[chosen] = exp(((double)c.logit - (double)top) / (double)s->params.temperature);
-        kept += s->weights[chosen++];
+        *kept += s->weights[chosen++];
         sift_down(s->candidates, n - chosen, 0);
-    }
-    if (limit < n) {
-        double share = (double)s->params.top_p * kept, sum = 0;
-        size_t i = 0;
-        while (i < chosen && sum < share) sum += s->weights[i++];
-        chosen = i;
-        kept = sum;
-    }
+    } while (chosen < limit && *kept < share);
+    return chosen;
+}
+
+/* One of the chosen, by its weight. */
+static int32_t pick(sampler *s, size_t n, size_t chosen, double kept) {
     double at = uniform(s) * kept;
     size_t i = 0;
     while (i + 1 < chosen && at >= s->weights[i]) at -= s->weights[i++];
     return s->candidates[n - i - 1].token;
+}
+
+/* transformers applies top-p to what top-k left, so the share is of that. */
+static int32_t draw_top_k(sampler *s, const float *logits, float top) {
+    size_t n = fill_heap(s, logits, -INFINITY), top_k = (size_t)s->params.top_k, i = 0;
+    double kept, sum = 0;
+    size_t chosen = choose(s, n, top_k < n ? top_k : n, top, INFINITY, &kept);
+    while (i < chosen && sum < (double)s->params.top_p * kept) sum += s->weights[i++];
+    return pick(s, n, i, sum);
+}
+
+static int32_t draw_top_p(sampler *s, const kernels *k, const float *logits, size_t best) {
+    float top = logits[best];
+    /* All tokens at or below `least` together weigh less than what top-p leaves out (or, where that is nothing, than a draw can tell). */
+    double total = exp(k->log_sum_exp(s->scaled, s->vocab_size)), top_p = (double)s->params.top_p;
+    double rest = 1 - top_p > 0x1p-53 ? 1 - top_p : 0x1p-53, least = log(rest * total / (double)s->vocab_size) - 1e-3, kept;
+    size_t n = fill_heap(s, logits, (float)least);
+    if (n == 0) return (int32_t)best; /* a NaN among the logits */
+    if (top_p < 1) {
+        size_t chosen = choose(s, n, n, top, top_p * total, &kept);
+        return pick(s, n, chosen, kept);
+    }
+    size_t chosen = choose(s, n, n, top, uniform(s) * total, &kept); /* only down to the drawn one */
+    return s->candidates[n - chosen].token;
+}
+
+static int32_t draw(sampler *s, const kernels *k, const float *logits) {
+    size_t best = k->argmax(logits, s->vocab_size);
+    float top = logits[best];
+    if (!isfinite(top)) return (int32_t)best; /* every logit is NaN or -inf, or one infinite: a broken model, not a crash */
+    for (size_t i = 0; i < s->vocab_size; i++) s->scaled[i] = (logits[i] - top) / s->params.temperature;
+    bool has_top_k = s->params.top_k > 0 && (size_t)s->params.top_k < s->vocab_size;
+    return has_top_k ? draw_top_k(s, logits, top) : draw_top_p(s, k, logits, best);
 }
 
 int32_t sampler_next(sampler *s, const kernels *k, float *logits) {
@@ -164,7 +188,7 @@ int32_t sampler_next(sampler *s, const kernels *k, float *logits) {
         float *l = &logits[s->seen_tokens[i]];
         *l = *l > 0 ? *l / penalty : *l * penalty;
     }
-    int32_t token = is_greedy(&s->params) ? (int32_t)k->argmax(logits, s->vocab_size) : draw(s, logits);
+    int32_t token = is_greedy(&s->params) ? (int32_t)k->argmax(logits, s->vocab_size) : draw(s, k, logits);
     sampler_saw(s, token);
     return token;
 }
