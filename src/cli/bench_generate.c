@@ -153,7 +153,7 @@ void bench_streams(bench *b) {
         bench_figure figure = {.n_tokens = s.n * STREAM_TOKENS};
         snprintf(figure.what, sizeof figure.what, "streams %zu", s.n);
         snprintf(figure.en, sizeof figure.en, "%zu streams of %d tokens", s.n, STREAM_TOKENS);
-        snprintf(figure.zh, sizeof figure.zh, "%zu 路,每路 %d 词", s.n, STREAM_TOKENS);
+        snprintf(figure.zh, sizeof figure.zh, "%zu 路，每路 %d 词", s.n, STREAM_TOKENS);
         bench_measure(b, &figure, streams_once, &s);
     }
 }

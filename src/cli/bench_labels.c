@@ -29,7 +29,7 @@ static qaio_status fresh_text(bench *b, str *out, size_t n_tokens) {
     qaio_status status = QAIO_OK;
     token_list ids = {0};
     str_clear(out);
-    str_printf(out, "%u号,", (unsigned)(bench_random(b) % 100000));
+    str_printf(out, "%u号，", (unsigned)(bench_random(b) % 100000));
     do {
         str_printf(out, "%s,", phrases[bench_random(b) % (sizeof phrases / sizeof *phrases)]);
         if (out->failed) return error_memory(&b->error);
@@ -91,7 +91,7 @@ static void read_tasks(bench *b, reading *r) {
     snprintf(figure.what, sizeof figure.what, "labels %zu%s text %zu", n, is_shared ? " shared" : "", r->n_tokens);
     snprintf(figure.en, sizeof figure.en, "%zu label%s of %zu tokens%s", n, n == 1 ? "" : "s", r->n_tokens,
              is_shared ? ", shared prompt" : "");
-    snprintf(figure.zh, sizeof figure.zh, "%zu 个标签,文本 %zu 词%s", n, r->n_tokens, is_shared ? ",共用提示" : "");
+    snprintf(figure.zh, sizeof figure.zh, "%zu 个标签，文本 %zu 词%s", n, r->n_tokens, is_shared ? "，共用提示" : "");
     bench_measure(b, &figure, read_once, r);
 }
 

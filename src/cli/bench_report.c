@@ -43,7 +43,7 @@ void bench_show_limits(const bench *b) {
     char name[96];
     puts(TR("Limits of the machine", "机器的极限"));
     for (size_t i = 0; i < l->n_reads; i++) {
-        snprintf(name, sizeof name, TR("reading memory, %d thread%s", "读内存,%d 线程%s"), l->reads[i].n_threads,
+        snprintf(name, sizeof name, TR("reading memory, %d thread%s", "读内存，%d 线程%s"), l->reads[i].n_threads,
                  locale_is_chinese() || l->reads[i].n_threads == 1 ? "" : "s");
         print_name(name);
         printf("%10.1f GB/s\n", l->reads[i].bytes_per_second * 1e-9);
@@ -60,14 +60,14 @@ void bench_show_heading(const bench *b) {
     const model *m = resident_model(b->resident);
     char size[32];
     format_bytes(size, model_weight_bytes(m));
-    printf(TR("%s, %s, %s of weights, %s kernels, %d threads\n", "%s,%s,权重 %s,%s 内核,%d 线程\n"), resident_model_name(b->resident),
+    printf(TR("%s, %s, %s of weights, %s kernels, %d threads\n", "%s，%s，权重 %s，%s 内核，%d 线程\n"), resident_model_name(b->resident),
            dtype_get(model_type(m))->name, size, resident_kernels(b->resident)->name, resident_threads(b->resident));
     if (b->limits.weight_bytes_per_second > 0) {
         print_name(TR("reading as much as the weights", "读与权重等量的内存"));
         printf("%10.1f GB/s\n", b->limits.weight_bytes_per_second * 1e-9);
     }
     print_name("");
-    printf("%10s    %8s    %10s    %s\n", TR("ms", "毫秒"), TR("tokens/s", "词/秒"), TR("bound, ms", "下限,毫秒"), TR("reached", "达到"));
+    printf("%10s    %8s    %10s    %s\n", TR("ms", "毫秒"), TR("tokens/s", "词/秒"), TR("bound, ms", "下限，毫秒"), TR("reached", "达到"));
     fflush(stdout);
 }
 
@@ -110,7 +110,7 @@ json_t *bench_memory(const bench *b) {
     uint64_t bytes = memory_resident_bytes();
     size_t weights = model_weight_bytes(resident_model(b->resident));
     if (!b->settings->json) {
-        print_memory(TR("memory: resident", "内存:常驻"), bytes);
+        print_memory(TR("memory: resident", "内存：常驻"), bytes);
         print_memory(TR("  of which weights", "  其中权重"), weights);
         print_memory(TR("  of which KV in use", "  其中 KV"), stats.kv_bytes_used);
     }

@@ -41,7 +41,7 @@ static void print_figures(const quality *before, const quality *after) {
 
 static void print_confusion(const task *t, const quality *q) {
     if (q->n_labels > MAX_SHOWN_LABELS) return;
-    puts(TR("Confusion after (a row: what is right; a column: what was answered):", "校准后的混淆矩阵(行:正确标签;列:回答):"));
+    puts(TR("Confusion after (a row: what is right; a column: what was answered):", "校准后的混淆矩阵（行：正确标签；列：回答）："));
     printf("  %-16s", "");
     for (size_t i = 0; i < q->n_labels; i++) printf(" %10.10s", t->labels[i].id);
     putchar('\n');
@@ -56,30 +56,30 @@ void calibration_report_print(const calibration_report *r, bool is_json) {
     const task *t = r->key->task;
     if (r->after.log_loss > r->before.log_loss)
         report_note("%s", TR("calibration makes these answers no better: more or more varied texts may; --remove takes it back",
-                             "校准没有改善结果;可增加文本数量或种类;--remove 可撤销"));
+                             "校准没有改善结果；可增加文本数量或种类；--remove 可撤销"));
     if (is_json) {
         print_json(r);
         return;
     }
-    printf(TR("%s, %s, %s: %zu labelled texts\n", "%s,%s,%s:%zu 条带标签的文本\n"), t->name, r->key->model_name, r->key->weights,
+    printf(TR("%s, %s, %s: %zu labelled texts\n", "%s，%s，%s：%zu 条带标签的文本\n"), t->name, r->key->model_name, r->key->weights,
            r->learnt.n_rows);
     print_figures(&r->before, &r->after);
     print_confusion(t, &r->after);
-    printf(TR("Temperature %.4f; biases:", "温度 %.4f;偏置:"), r->learnt.values.temperature);
+    printf(TR("Temperature %.4f; biases:", "温度 %.4f；偏置："), r->learnt.values.temperature);
     for (size_t i = 0; i < t->n_labels; i++) printf(" %s %+.4f", t->labels[i].id, r->learnt.values.biases[i]);
     printf(TR("\nAfter is cross-validated (%d folds): each text is judged by a calibration that has not seen it.\n",
-              "\nafter 为 %d 折交叉验证:每条文本都由没有见过它的校准来评判。\n"),
+              "\nafter 为 %d 折交叉验证：每条文本都由没有见过它的校准来评判。\n"),
            CALIBRATION_FOLDS);
     if (r->path)
-        printf(TR("Stored: %s\n", "已存储:%s\n"), r->path);
+        printf(TR("Stored: %s\n", "已存储：%s\n"), r->path);
     else
-        puts(TR("Not stored (--dry-run).", "未存储(--dry-run)。"));
+        puts(TR("Not stored (--dry-run).", "未存储（--dry-run）。"));
 }
 
 void calibration_note(char *out, size_t bytes, const found_calibration *found) {
     if (found->is_used)
-        snprintf(out, bytes, TR("from %zu texts, %s, temperature %.4f", "来自 %zu 条文本,%s,温度 %.4f"), found->stored.n_rows,
+        snprintf(out, bytes, TR("from %zu texts, %s, temperature %.4f", "来自 %zu 条文本，%s，温度 %.4f"), found->stored.n_rows,
                  found->stored.date, found->stored.values.temperature);
     else
-        snprintf(out, bytes, TR("ignored: %s", "未使用:%s"), found->why_not.message);
+        snprintf(out, bytes, TR("ignored: %s", "未使用：%s"), found->why_not.message);
 }

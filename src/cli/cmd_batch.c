@@ -48,10 +48,10 @@ typedef struct batch {
 
 static int choose_format(file_format *out, const char *option, const char *named, const char *path, file_format fallback) {
     *out = named ? format_from_name(named) : path ? format_from_path(path) : FORMAT_NONE;
-    if (named && !*out) return report_usage(TR("--%s %s: must be csv, jsonl or txt", "--%s %s:须为 csv、jsonl 或 txt"), option, named);
+    if (named && !*out) return report_usage(TR("--%s %s: must be csv, jsonl or txt", "--%s %s：须为 csv、jsonl 或 txt"), option, named);
     if (!*out) *out = fallback;
     if (!*out)
-        return report_usage(TR("what is in %s? add --%s csv, jsonl or txt", "%s 是什么格式?加上 --%s csv、jsonl 或 txt"),
+        return report_usage(TR("what is in %s? add --%s csv, jsonl or txt", "%s 是什么格式？加上 --%s csv、jsonl 或 txt"),
                             path ? path : TR("standard input", "标准输入"), option);
     return EXIT_DONE;
 }
@@ -59,7 +59,8 @@ static int choose_format(file_format *out, const char *option, const char *named
 static int open_input(batch *b) {
     b->in = b->in_path ? open(b->in_path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     struct stat st;
-    if (b->in < 0 || fstat(b->in, &st) != 0) return report_failure(TR("cannot open %s: %s", "无法打开 %s:%s"), b->in_path, strerror(errno));
+    if (b->in < 0 || fstat(b->in, &st) != 0)
+        return report_failure(TR("cannot open %s: %s", "无法打开 %s：%s"), b->in_path, strerror(errno));
     if (S_ISDIR(st.st_mode)) return report_failure(TR("%s is a directory", "%s 是目录"), b->in_path);
     if (S_ISREG(st.st_mode)) b->in_bytes = (uint64_t)st.st_size;
     return EXIT_DONE;
@@ -73,7 +74,8 @@ static int check_output(const batch *b) {
         return report_usage("%s", TR("IN and OUT are the same file", "输入和输出是同一个文件"));
     if (S_ISREG(out.st_mode) && !b->settings->force && !b->settings->resume)
         return report_usage(
-            TR("%s exists; --resume goes on with it, --force overwrites it", "%s 已存在;用 --resume 继续,或用 --force 覆盖"), b->out_path);
+            TR("%s exists; --resume goes on with it, --force overwrites it", "%s 已存在；用 --resume 继续，或用 --force 覆盖"),
+            b->out_path);
     return EXIT_DONE;
 }
 
@@ -83,13 +85,13 @@ static int reopen_output(batch *b) {
     size_t n;
     const char *header = row_writer_header(&b->writer, &n);
     int fd = open(b->out_path, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || !header) return report_failure(TR("cannot open %s: %s", "无法打开 %s:%s"), b->out_path, strerror(errno));
+    if (fd < 0 || !header) return report_failure(TR("cannot open %s: %s", "无法打开 %s：%s"), b->out_path, strerror(errno));
     qaio_status status = find_resume_point(&b->resume, fd, b->out_format, header, n, &err);
     if (status) {
-        report_failure(TR("cannot go on with %s: %s", "无法继续 %s:%s"), b->out_path, err.message);
+        report_failure(TR("cannot go on with %s: %s", "无法继续 %s：%s"), b->out_path, err.message);
     } else if (ftruncate(fd, (off_t)b->resume.n_bytes) != 0 || lseek(fd, 0, SEEK_END) < 0 || !(b->out = fdopen(fd, "w"))) {
         status = QAIO_ERR_IO;
-        report_failure(TR("cannot write %s: %s", "无法写入 %s:%s"), b->out_path, strerror(errno));
+        report_failure(TR("cannot write %s: %s", "无法写入 %s：%s"), b->out_path, strerror(errno));
     }
     if (!b->out) close(fd);
     return status == QAIO_ERR_ARGUMENT ? EXIT_USAGE : status ? EXIT_FAILED : EXIT_DONE;
@@ -100,7 +102,7 @@ static int open_output(batch *b) {
     if (b->out_path && b->settings->resume && stat(b->out_path, &st) == 0 && S_ISREG(st.st_mode)) return reopen_output(b);
     b->out = b->out_path ? fopen(b->out_path, b->settings->force ? "we" : "wxe") : stdout;
     if (!b->out && errno == EEXIST) b->out = fopen(b->out_path, "we"); /* no regular file: check_output has seen it */
-    return b->out ? EXIT_DONE : report_failure(TR("cannot write %s: %s", "无法写入 %s:%s"), b->out_path, strerror(errno));
+    return b->out ? EXIT_DONE : report_failure(TR("cannot write %s: %s", "无法写入 %s：%s"), b->out_path, strerror(errno));
 }
 
 static int prepare(batch *b) {
@@ -208,7 +210,7 @@ static int run_rows(batch *b) {
     drop_all(b);
     progress_end(&b->progress);
     if (b->write_error == EPIPE) return EXIT_FAILED;
-    if (b->write_error) return report_failure(TR("cannot write the output: %s", "无法写出结果:%s"), strerror(b->write_error));
+    if (b->write_error) return report_failure(TR("cannot write the output: %s", "无法写出结果：%s"), strerror(b->write_error));
     return got == ROW_FAILED ? report_error(&err) : EXIT_DONE;
 }
 
@@ -217,12 +219,12 @@ static int summarise(const batch *b, int status) {
     double seconds = progress_seconds(&b->progress);
     format_seconds(time, seconds);
     if (interrupt_count())
-        status = report_failure(TR("stopped after %llu rows; they are written whole", "已停止;写出了完整的 %llu 行"),
+        status = report_failure(TR("stopped after %llu rows; they are written whole", "已停止；写出了完整的 %llu 行"),
                                 (unsigned long long)b->n_rows);
     else if (!b->settings->quiet)
-        report_note(TR("%llu rows in %s, %.0f/s, %llu failed", "%llu 行,用时 %s,%.0f/秒,失败 %llu 行"), (unsigned long long)b->n_rows, time,
-                    seconds > 0 ? (double)b->n_rows / seconds : 0, (unsigned long long)b->n_failed);
-    if (b->n_failed) report_note(TR("the first row that failed: %s", "第一个失败的行:%s"), b->first_error.message);
+        report_note(TR("%llu rows in %s, %.0f/s, %llu failed", "%llu 行，用时 %s，%.0f/秒，失败 %llu 行"), (unsigned long long)b->n_rows,
+                    time, seconds > 0 ? (double)b->n_rows / seconds : 0, (unsigned long long)b->n_failed);
+    if (b->n_failed) report_note(TR("the first row that failed: %s", "第一个失败的行：%s"), b->first_error.message);
     return status;
 }
 
@@ -230,7 +232,7 @@ int command_batch(const settings *s) {
     const char *const *operands = s->operands.items;
     if (s->operands.n != 3)
         return report_usage("%s",
-                            TR("batch needs tasks, IN and OUT; see `qaio help batch`", "batch 需要任务、输入和输出;见 `qaio help batch`"));
+                            TR("batch needs tasks, IN and OUT; see `qaio help batch`", "batch 需要任务、输入和输出；见 `qaio help batch`"));
     if (s->force && s->resume) return report_usage("%s", TR("--force and --resume exclude each other", "--force 与 --resume 不能同时使用"));
     batch b = {.settings = s, .params = settings_reply_params(s), .in = -1};
     b.in_path = strcmp(operands[1], "-") == 0 ? NULL : operands[1];
@@ -243,7 +245,7 @@ int command_batch(const settings *s) {
     }
     row_writer_deinit(&b.writer);
     if (b.out && b.out != stdout && fclose(b.out) != 0 && !status)
-        status = report_failure(TR("cannot write %s: %s", "无法写入 %s:%s"), b.out_path, strerror(errno));
+        status = report_failure(TR("cannot write %s: %s", "无法写入 %s：%s"), b.out_path, strerror(errno));
     mem_free(b.ring);
     row_reader_close(&b.reader);
     resident_close(b.resident);

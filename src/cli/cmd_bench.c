@@ -20,7 +20,7 @@ static int check_groups(const char *list) {
         while (i < N_GROUPS && (strlen(groups[i]) != n || strncmp(list, groups[i], n) != 0)) i++;
         if (i == N_GROUPS)
             return report_usage(TR("--only %.*s: must be of limits, prefill, decode, streams, labels, start",
-                                   "--only %.*s:须为 limits、prefill、decode、streams、labels、start 之一"),
+                                   "--only %.*s：须为 limits、prefill、decode、streams、labels、start 之一"),
                                 (int)n, list);
         list += n + (list[n] == ',');
     }
@@ -49,7 +49,7 @@ static int finish(bench *b, json_t *report, int status) {
     if (b->status)
         status = report_error(&b->error);
     else if (interrupt_count())
-        status = report_failure("%s", TR("stopped; the rest was not measured", "已停止;其余未测量"));
+        status = report_failure("%s", TR("stopped; the rest was not measured", "已停止；其余未测量"));
     if (b->settings->json && report && !b->status) {
         json_object_set(report, "results", b->rows);
         json_object_set_new(report, "complete", json_boolean(!interrupt_count()));

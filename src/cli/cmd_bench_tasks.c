@@ -132,7 +132,7 @@ static void show_timing(task_bench *b, timing *t, double base_ms) {
     if (b->settings->json) return;
     char what[128];
     snprintf(what, sizeof what, TR("%zu task%s%s%s", "%zu 个任务%s%s%s"), t->n_tasks, t->n_tasks == 1 ? "" : TR("s", ""),
-             t->is_one_by_one ? TR(", one by one", ",逐个") : "",
+             t->is_one_by_one ? TR(", one by one", "，逐个") : "",
              t->has_reply ? TR(" + first token of a reply", " + 回复的第一个词元") : "");
     printf("  %-8s %9.2f ms %7.2f ×  %s\n", layout, ms, ms / base_ms, what);
 }
@@ -146,7 +146,7 @@ static void bench_times(task_bench *b) {
     if (b->status) return;
     if (!b->settings->json)
         printf(TR("time on a new text, median of %zu; × one task in its own layout, × the first token alone\n",
-                  "对新文本的耗时,取 %zu 次的中位数;× 相对于 own 布局的一个任务、相对于单独的第一个词元\n"),
+                  "对新文本的耗时，取 %zu 次的中位数；× 相对于 own 布局的一个任务、相对于单独的第一个词元\n"),
                n_runs);
     for (size_t i = 0; i < n; i++) {
         if (i == 0) read_ms = median(&timings[i]);
@@ -233,13 +233,13 @@ static int bench_file(task_bench *b, const char *name, const char *path) {
     if (task_set_find(&t, resident_tasks(b->resident), name, &b->error)) return report_error(&b->error);
     if (t->kind != TASK_LABEL || (format != FORMAT_CSV && format != FORMAT_JSONL))
         return report_usage("%s", TR("bench tasks TASK FILE: a label task, and a .csv or .jsonl file with columns text and label",
-                                     "bench tasks TASK FILE:须为分类任务,及含 text、label 列的 .csv 或 .jsonl 文件"));
+                                     "bench tasks TASK FILE：须为分类任务，及含 text、label 列的 .csv 或 .jsonl 文件"));
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return report_failure(TR("cannot open %s", "无法打开 %s"), path);
     qaio_status status = row_reader_open(&reader, fd, format, NULL, &b->error);
     int code = status ? report_error(&b->error) : EXIT_DONE;
     if (!status && !row_columns_find(&reader.columns, "label", &column))
-        code = report_usage(TR("%s: no column label", "%s:没有 label 列"), path);
+        code = report_usage(TR("%s: no column label", "%s：没有 label 列"), path);
     if (code == EXIT_DONE) read_rows(b, t, &reader, column, &board);
     if (code == EXIT_DONE && !b->status) show_board(b, t, &board);
     if (!status) row_reader_close(&reader);
@@ -264,7 +264,7 @@ static int measure(task_bench *b) {
     int status = EXIT_DONE;
     choose(b);
     if (b->n_tasks == 0) return report_failure("%s", TR("there are no label tasks", "没有分类任务"));
-    if (!b->settings->json) printf(TR("%s, %s, %d threads\n", "%s,%s,%d 线程\n"), name, type, resident_threads(b->resident));
+    if (!b->settings->json) printf(TR("%s, %s, %d threads\n", "%s，%s，%d 线程\n"), name, type, resident_threads(b->resident));
     if (words->n == 1) bench_times(b);
     if (!b->status && !b->settings->json) puts(TR("right answers", "答对的比例"));
     if (!b->status && words->n == 1) bench_own_tests(b);
@@ -278,7 +278,7 @@ static int measure(task_bench *b) {
 
 int command_bench_tasks(const settings *s) {
     if (s->operands.n != 1 && s->operands.n != 3)
-        return report_usage("%s", TR("bench tasks, or bench tasks TASK FILE", "bench tasks,或 bench tasks TASK FILE"));
+        return report_usage("%s", TR("bench tasks, or bench tasks TASK FILE", "bench tasks，或 bench tasks TASK FILE"));
     task_bench b = {.settings = s, .n_texts = (uint64_t)clock_ns() % 100000, .times = json_array(), .accuracies = json_array()};
     int status = open_resident(&b.resident, s, false);
     if (status == EXIT_DONE) {

@@ -60,7 +60,7 @@ static int choose_label_column(survey *v) {
     str names = {0};
     for (size_t i = 0; i < c->n && i < 20; i++) str_printf(&names, "%s%s", i ? ", " : "", c->names[i]);
     int status = report_usage(TR("%s: no column %s with the labels; name it with --label-column; there are: %s",
-                                 "%s:没有标签列 %s;请用 --label-column 指定;现有:%s"),
+                                 "%s：没有标签列 %s；请用 --label-column 指定；现有：%s"),
                               v->path, wanted ? wanted : "label", names.data ? names.data : "");
     str_deinit(&names);
     return status;
@@ -72,10 +72,10 @@ static int open_file(survey *v) {
     qaio_error err;
     file_format format = s->format ? format_from_name(s->format) : format_from_path(v->path);
     if (format != FORMAT_CSV && format != FORMAT_JSONL)
-        return report_usage(TR("%s: labelled texts are csv or jsonl; say which with --format", "%s:须为 csv 或 jsonl,请用 --format 说明"),
+        return report_usage(TR("%s: labelled texts are csv or jsonl; say which with --format", "%s：须为 csv 或 jsonl，请用 --format 说明"),
                             v->path);
     v->in = open(v->path, O_RDONLY | O_CLOEXEC);
-    if (v->in < 0 || fstat(v->in, &st) != 0) return report_failure(TR("cannot open %s: %s", "无法打开 %s:%s"), v->path, strerror(errno));
+    if (v->in < 0 || fstat(v->in, &st) != 0) return report_failure(TR("cannot open %s: %s", "无法打开 %s：%s"), v->path, strerror(errno));
     if (S_ISREG(st.st_mode)) v->in_bytes = (uint64_t)st.st_size;
     qaio_status status = row_reader_open(&v->reader, v->in, format, s->column, &err);
     if (!status) return choose_label_column(v);
@@ -87,7 +87,7 @@ static int find_task(const task **out, const task_set *set, const char *name) {
     qaio_error err;
     if (task_set_find(out, set, name, &err)) return report_error(&err);
     if ((*out)->kind == TASK_LABEL) return EXIT_DONE;
-    return report_usage(TR("%s is not a label task: it has no probabilities to calibrate", "%s 不是分类任务,没有可校准的概率"), name);
+    return report_usage(TR("%s is not a label task: it has no probabilities to calibrate", "%s 不是分类任务，没有可校准的概率"), name);
 }
 
 /* ---- reading ---- */
@@ -205,7 +205,7 @@ static int read_rows(survey *v) {
     while (v->n_pending && !status && !interrupt_count()) status = finish_first(v, &err);
     drop_pending(v);
     progress_end(&v->progress);
-    if (interrupt_count()) return report_failure("%s", TR("stopped; nothing was stored", "已停止,没有存储任何内容"));
+    if (interrupt_count()) return report_failure("%s", TR("stopped; nothing was stored", "已停止，没有存储任何内容"));
     return status || got == ROW_FAILED ? report_error(&err) : EXIT_DONE;
 }
 
@@ -235,7 +235,7 @@ static int finish_survey(const survey *v) {
     calibration_report report = {.key = &key, .n_skipped = v->n_skipped};
     char *path = NULL;
     if (v->n_skipped)
-        report_note(TR("%llu rows were left out; the first: %s", "略去 %llu 行;第一处:%s"), (unsigned long long)v->n_skipped,
+        report_note(TR("%llu rows were left out; the first: %s", "略去 %llu 行；第一处：%s"), (unsigned long long)v->n_skipped,
                     v->first_skip.message);
     qaio_status status = learn(v, &report, &err);
     if (!status && !v->settings->dry_run) {
@@ -281,11 +281,11 @@ static int remove_stored(const settings *s, const task *t) {
     bool is_removed = path && unlink(path) == 0;
     int status = EXIT_DONE;
     if (path && !is_removed && errno != ENOENT)
-        status = report_failure(TR("cannot remove %s: %s", "无法删除 %s:%s"), path, strerror(errno));
+        status = report_failure(TR("cannot remove %s: %s", "无法删除 %s：%s"), path, strerror(errno));
     else if (s->json)
         json_print(json_pack("{s:s, s:b}", "task", t->name, "removed", is_removed));
     else if (is_removed)
-        printf(TR("removed: %s\n", "已删除:%s\n"), path);
+        printf(TR("removed: %s\n", "已删除：%s\n"), path);
     else
         printf(TR("%s has no calibration for this model\n", "%s 没有这个模型的校准\n"), t->name);
     mem_free(path);
@@ -306,6 +306,6 @@ static int remove_calibration(const settings *s) {
 int command_calibrate(const settings *s) {
     if (s->operands.n != (s->remove ? 2 : 3))
         return report_usage("%s", TR("calibrate needs a task and a file of labelled texts, or a task and --remove",
-                                     "calibrate 需要任务和带标签的文件,或任务加 --remove"));
+                                     "calibrate 需要任务和带标签的文件，或任务加 --remove"));
     return s->remove ? remove_calibration(s) : calibrate(s);
 }

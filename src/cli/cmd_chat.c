@@ -101,7 +101,7 @@ static bool show_reply(chat *c, reply *p, str *text) {
         return false;
     }
     if (!status && result.n_dropped_messages && prompt_is_interactive(c->prompt))
-        report_note("%s", TR("the beginning of the conversation no longer fits and was left out", "对话太长,开头部分已略去"));
+        report_note("%s", TR("the beginning of the conversation no longer fits and was left out", "对话太长，开头部分已略去"));
     return true;
 }
 
@@ -159,10 +159,10 @@ static bool handle_command(chat *c, const char *line) {
     } else if (strncmp(line, "/help", n) == 0 && n == 5) {
         puts(TR("/clear      begin a new conversation\n/mood on|off  show the mood of each message\n/exit       leave (Ctrl-D too)\n"
                 "Ctrl-C      stop a reply",
-                "/clear      开始新的对话\n/mood on|off  是否显示情绪\n/exit       离开(或 Ctrl-D)\nCtrl-C      停止回复"));
+                "/clear      开始新的对话\n/mood on|off  是否显示情绪\n/exit       离开（或 Ctrl-D）\nCtrl-C      停止回复"));
     } else {
         const char *near = nearest_name(line, names, sizeof names / sizeof *names);
-        printf(TR("no command %.*s; %s%s\n", "没有命令 %.*s;%s%s\n"), (int)n, line,
+        printf(TR("no command %.*s; %s%s\n", "没有命令 %.*s；%s%s\n"), (int)n, line,
                near ? TR("did you mean ", "是不是 ") : TR("see /help", "见 /help"), near ? near : "");
     }
     return true;
@@ -179,7 +179,7 @@ static void converse(chat *c) {
         if (got == PROMPT_END) return;
         if (got == PROMPT_INTERRUPTED) {
             if (c->is_leaving) return;
-            puts(TR("(again, or Ctrl-D, to leave)", "(再按一次或 Ctrl-D 离开)"));
+            puts(TR("(again, or Ctrl-D, to leave)", "（再按一次或 Ctrl-D 离开）"));
             c->is_leaving = true;
             continue;
         }
@@ -194,8 +194,9 @@ static void converse(chat *c) {
 
 int command_chat(const settings *s) {
     if (s->operands.n)
-        return report_usage(TR("chat takes no %s; for one text use `qaio run chat TEXT`", "chat 不需要 %s;单条文本用 `qaio run chat 文本`"),
-                            s->operands.items[0]);
+        return report_usage(
+            TR("chat takes no %s; for one text use `qaio run chat TEXT`", "chat 不需要 %s；单条文本用 `qaio run chat 文本`"),
+            s->operands.items[0]);
     chat c = {.system = s->system,
               .shows_mood = !s->no_mood,
               .has_colour = terminal_has_colour(stdout),

@@ -101,14 +101,15 @@ static void examine_machine(doctor *d) {
                                   (json_int_t)free_bytes));
     if (n_threads < n_cpus)
         add_problem(
-            d, TR("only %d of %ld CPUs may be used (affinity or cgroup quota)", "只能使用 %2$ld 个 CPU 中的 %1$d 个(亲和性或 cgroup 配额)"),
+            d,
+            TR("only %d of %ld CPUs may be used (affinity or cgroup quota)", "只能使用 %2$ld 个 CPU 中的 %1$d 个（亲和性或 cgroup 配额）"),
             n_threads, n_cpus);
     if (free_bytes && free_bytes < LOW_MEMORY_BYTES)
         add_problem(d, "%s", TR("less than 256 MiB of memory is available", "可用内存不足 256 MiB"));
     if (setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
         add_problem(d, "%s",
                     TR("the locale is not UTF-8: Chinese may be shown wrongly; try LANG=C.UTF-8",
-                       "区域设置不是 UTF-8,中文可能显示错误;可设 LANG=C.UTF-8"));
+                       "区域设置不是 UTF-8，中文可能显示错误；可设 LANG=C.UTF-8"));
 }
 
 /* ---- model ---- */
@@ -123,7 +124,7 @@ static void examine_calibrations(doctor *d) {
         if (found->is_used)
             json_array_append_new(calibrated, json_string(t->name));
         else
-            add_problem(d, TR("the calibration of %s is ignored: %s", "未使用 %s 的校准:%s"), t->name, found->why_not.message);
+            add_problem(d, TR("the calibration of %s is ignored: %s", "未使用 %s 的校准：%s"), t->name, found->why_not.message);
     }
     json_object_set_new(json_object_get(d->report, "model"), "calibrated", calibrated);
 }
@@ -143,7 +144,8 @@ static void examine_model(doctor *d) {
                                   chat_family_name(t->family), "template_recognised", t->is_recognised, "kernels", chosen, "threads",
                                   resident_threads(d->resident), "tasks", (json_int_t)task_set_size(resident_tasks(d->resident))));
     examine_calibrations(d);
-    if (!t->is_recognised) add_problem(d, "%s", TR("the chat template is unknown; plain ChatML is used", "不认识对话模板,改用普通 ChatML"));
+    if (!t->is_recognised)
+        add_problem(d, "%s", TR("the chat template is unknown; plain ChatML is used", "不认识对话模板，改用普通 ChatML"));
     if (wanted_cpu()) add_problem(d, TR("QAIO_CPU=%s chooses the kernels", "QAIO_CPU=%s 指定了内核"), wanted_cpu());
     if (strcmp(chosen, "ref") == 0) add_problem(d, "%s", TR("plain C kernels are used, which are slow", "正在使用较慢的纯 C 内核"));
 }
@@ -160,8 +162,8 @@ static void examine_build(doctor *d) {
                                   jansson_version_str(), "utf8proc", utf8proc_version(), "embedded_model_bytes", (json_int_t)embedded_bytes,
                                   "cache", cache ? json_text(cache, strlen(cache)) : json_null()));
     if (!embedded_bytes)
-        add_problem(d, "%s", TR("this build has no embedded model; --model is always needed", "此程序没有内置模型,必须给出 --model"));
-    if (!cache) add_problem(d, "%s", TR("no home directory: `qaio pull` needs QAIO_HOME", "没有主目录:`qaio pull` 需要 QAIO_HOME"));
+        add_problem(d, "%s", TR("this build has no embedded model; --model is always needed", "此程序没有内置模型，必须给出 --model"));
+    if (!cache) add_problem(d, "%s", TR("no home directory: `qaio pull` needs QAIO_HOME", "没有主目录：`qaio pull` 需要 QAIO_HOME"));
     mem_free(cache);
 }
 
@@ -253,7 +255,7 @@ static void print_report(const doctor *d) {
                                                   json_string_value(json_object_get(item, "what")));
     if (json_array_size(d->problems)) puts(TR("Worth knowing", "注意"));
     json_array_foreach(d->problems, i, item) printf("  %s\n", json_string_value(item));
-    puts(d->has_failed ? TR("Something is wrong, see above.", "有问题,见上。") : TR("All is well.", "一切正常。"));
+    puts(d->has_failed ? TR("Something is wrong, see above.", "有问题，见上。") : TR("All is well.", "一切正常。"));
 }
 
 int command_doctor(const settings *s) {

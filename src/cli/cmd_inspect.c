@@ -169,19 +169,19 @@ static int serve_lines(inspect *x, const inspect_call *call) {
     }
     int error = lines.error;
     line_reader_deinit(&lines);
-    return error ? report_failure(TR("cannot read standard input: %s", "无法读取标准输入:%s"), strerror(error)) : EXIT_DONE;
+    return error ? report_failure(TR("cannot read standard input: %s", "无法读取标准输入：%s"), strerror(error)) : EXIT_DONE;
 }
 
 static int unknown_call(const char *name) {
     const char *names[sizeof calls / sizeof *calls + 1] = {"dequant"};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) names[i + 1] = calls[i].name;
     const char *near = nearest_name(name, names, sizeof names / sizeof *names);
-    return report_usage(TR("inspect %s: no such call; %s%s", "inspect %s:没有这种调用;%s%s"), name,
+    return report_usage(TR("inspect %s: no such call; %s%s", "inspect %s：没有这种调用；%s%s"), name,
                         near ? TR("did you mean ", "是不是 ") : TR("see `qaio help inspect`", "见 `qaio help inspect`"), near ? near : "");
 }
 
 int command_inspect(const settings *s) {
-    if (s->operands.n != 1) return report_usage("%s", TR("inspect what? see `qaio help inspect`", "检视什么?见 `qaio help inspect`"));
+    if (s->operands.n != 1) return report_usage("%s", TR("inspect what? see `qaio help inspect`", "检视什么？见 `qaio help inspect`"));
     const char *name = s->operands.items[0];
     if (strcmp(name, "dequant") == 0) {
         if (s->type == DTYPE_NONE) return report_usage("%s", TR("dequant needs --type", "dequant 需要 --type"));
@@ -199,7 +199,7 @@ int command_inspect(const settings *s) {
         return report_error(&err);
     }
     if (call->serve == inspect_template && !x.template.is_recognised)
-        report_note("%s", TR("this chat template is unknown; plain ChatML is used", "不认识这个对话模板,改用普通 ChatML"));
+        report_note("%s", TR("this chat template is unknown; plain ChatML is used", "不认识这个对话模板，改用普通 ChatML"));
     int status = call->serve ? serve_lines(&x, call) : inspect_describe(&x);
     inspect_close(&x);
     return status;

@@ -37,7 +37,7 @@ static int pull(const settings *s, const hub_options *options, progress *bar) {
     progress_end(bar);
     if (status == QAIO_ERR_CANCELLED)
         return report_failure(
-            "%s", TR("stopped; what came is kept, the same command goes on from there", "已停止;已下载的部分保留,再次执行会继续"));
+            "%s", TR("stopped; what came is kept, the same command goes on from there", "已停止；已下载的部分保留，再次执行会继续"));
     if (status) return report_error(&err);
     if (s->json)
         json_print(json_pack("{s:s, s:o}", "name", s->operands.items[0], "path", json_text(path, strlen(path))));
@@ -50,14 +50,14 @@ static int pull(const settings *s, const hub_options *options, progress *bar) {
 int command_pull(const settings *s) {
     if (s->operands.n != 1)
         return report_usage(
-            "%s", TR("pull what? a name from `qaio models`, or owner/repository", "下载什么?`qaio models` 里的名称,或 所有者/仓库"));
+            "%s", TR("pull what? a name from `qaio models`, or owner/repository", "下载什么？`qaio models` 里的名称，或 所有者/仓库"));
     progress bar;
     hub_options options = {
         .source = HUB_HUGGINGFACE, .endpoint = s->endpoint, .revision = s->revision, .progress = on_progress, .ctx = &bar};
     if (s->source && strcmp(s->source, "modelscope") == 0)
         options.source = HUB_MODELSCOPE;
     else if (s->source && strcmp(s->source, "huggingface") != 0)
-        return report_usage(TR("--source %s: must be huggingface or modelscope", "--source %s:须为 huggingface 或 modelscope"), s->source);
+        return report_usage(TR("--source %s: must be huggingface or modelscope", "--source %s：须为 huggingface 或 modelscope"), s->source);
     signal(SIGPIPE, SIG_IGN); /* a hub that hangs up is an error, not an end */
     interrupt_catch();
     progress_init(&bar, false, s->quiet);
@@ -98,10 +98,10 @@ static void print_models(const hub_local *list, size_t n) {
     size_t n_known, bytes;
     const hub_known *known = hub_known_models(&n_known);
     embedded_model(&bytes);
-    puts(TR("Here (--model NAME):", "本机已有(--model 名称):"));
-    if (bytes) print_model(EMBEDDED_MODEL_NAME, bytes, TR("built in, used without --model", "内置,不给 --model 时使用"));
+    puts(TR("Here (--model NAME):", "本机已有（--model 名称）："));
+    if (bytes) print_model(EMBEDDED_MODEL_NAME, bytes, TR("built in, used without --model", "内置，不给 --model 时使用"));
     for (size_t i = 0; i < n; i++) print_model(list[i].name, list[i].bytes, list[i].path);
-    puts(TR("\nTo be had with `qaio pull NAME`:", "\n可用 `qaio pull 名称` 下载:"));
+    puts(TR("\nTo be had with `qaio pull NAME`:", "\n可用 `qaio pull 名称` 下载："));
     for (size_t i = 0; i < n_known; i++)
         if (!is_here(known[i].name, list, n)) print_model(known[i].name, known[i].bytes, known[i].repo);
 }

@@ -32,13 +32,13 @@ static void report_sizes(const checkpoint *c, const char *path) {
 int command_quantize(const settings *s) {
     if (s->operands.n != 2)
         return report_usage("%s",
-                            TR("quantize needs IN and OUT; see `qaio help quantize`", "quantize 需要输入和输出;见 `qaio help quantize`"));
+                            TR("quantize needs IN and OUT; see `qaio help quantize`", "quantize 需要输入和输出；见 `qaio help quantize`"));
     if (s->type == DTYPE_NONE)
-        return report_usage("%s",
-                            TR("which type? add --type q8_0, q4_0, f16, bf16 or f32", "哪种类型?加上 --type q8_0、q4_0、f16、bf16 或 f32"));
+        return report_usage(
+            "%s", TR("which type? add --type q8_0, q4_0, f16, bf16 or f32", "哪种类型？加上 --type q8_0、q4_0、f16、bf16 或 f32"));
     if (!type_is_writable(s->type))
         return report_usage(TR("--type %s can be read, not written; use q8_0, q4_0, f16, bf16 or f32",
-                               "--type %s 只能读不能写;请用 q8_0、q4_0、f16、bf16 或 f32"),
+                               "--type %s 只能读不能写；请用 q8_0、q4_0、f16、bf16 或 f32"),
                             dtype_get(s->type)->name);
     const char *out = s->operands.items[1];
     checkpoint *c;
@@ -50,7 +50,7 @@ int command_quantize(const settings *s) {
     qaio_status status = checkpoint_write_gguf(c, out, s->type, on_progress, &bar, &err);
     progress_end(&bar);
     if (status == QAIO_ERR_CANCELLED)
-        report_failure(TR("stopped; %s was not written", "已停止;没有写出 %s"), out);
+        report_failure(TR("stopped; %s was not written", "已停止；没有写出 %s"), out);
     else if (status)
         report_error(&err);
     else if (!s->quiet)

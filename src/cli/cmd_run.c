@@ -141,7 +141,7 @@ static bool run_step(run_state *s) {
     while (s->n) finish_first(s);
     if (s->lines.error) {
         s->n_failed++;
-        report_failure(TR("cannot read standard input: %s", "无法读取标准输入:%s"), strerror(s->lines.error));
+        report_failure(TR("cannot read standard input: %s", "无法读取标准输入：%s"), strerror(s->lines.error));
     }
     return false;
 }
@@ -163,10 +163,10 @@ int command_run(const settings *chosen) {
     bool is_dash = operands->n == 2 && strcmp(operands->items[1], "-") == 0;
     if (operands->n == 0)
         return report_usage("%s",
-                            TR("run what? for example: qaio run sentiment,chat TEXT", "执行什么任务?例如:qaio run sentiment,chat 文本"));
+                            TR("run what? for example: qaio run sentiment,chat TEXT", "执行什么任务？例如：qaio run sentiment,chat 文本"));
     if (operands->n == 1 && isatty(STDIN_FILENO))
         return report_usage("%s",
-                            TR("no text; give it as an argument, or - for standard input", "没有文本;作为参数给出,或用 - 读标准输入"));
+                            TR("no text; give it as an argument, or - for standard input", "没有文本；作为参数给出，或用 - 读标准输入"));
     run_state s = {.settings = chosen, .params = settings_reply_params(chosen), .has_colour = terminal_has_colour(stdout)};
     s.is_reading = operands->n == 1 || is_dash;
     s.texts = operands->items + 1;

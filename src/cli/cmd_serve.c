@@ -25,24 +25,24 @@ static int read_key(char **key, const char *path) {
     qaio_error err;
     if (file_read(key, &n, path, MAX_KEY_FILE_BYTES, &err)) return report_error(&err);
     (*key)[strcspn(*key, "\r\n")] = '\0';
-    return (*key)[0]
-               ? EXIT_DONE
-               : report_failure(TR("the key file %s is empty; put the key on its first line", "密钥文件 %s 为空;请把密钥写在第一行"), path);
+    return (*key)[0] ? EXIT_DONE
+                     : report_failure(TR("the key file %s is empty; put the key on its first line", "密钥文件 %s 为空；请把密钥写在第一行"),
+                                      path);
 }
 
 static void print_start(const settings *s, resident *r, const server *listening, double started_ms) {
     char weights[32], memory[32];
     format_bytes(weights, model_weight_bytes(resident_model(r)));
     format_bytes(memory, memory_resident_bytes());
-    printf(TR("qaio %s is ready: %s\n", "qaio %s 已就绪:%s\n"), QAIO_VERSION, server_url(listening));
-    printf(TR("  model    %s, %s, %s of weights, context %zu\n", "  模型     %s,%s,权重 %s,上下文 %zu\n"), resident_model_name(r),
+    printf(TR("qaio %s is ready: %s\n", "qaio %s 已就绪：%s\n"), QAIO_VERSION, server_url(listening));
+    printf(TR("  model    %s, %s, %s of weights, context %zu\n", "  模型     %s，%s，权重 %s，上下文 %zu\n"), resident_model_name(r),
            dtype_get(model_type(resident_model(r)))->name, weights, model_context(resident_model(r)));
     printf(TR("  machine  %d threads, %s kernels, %s resident, started in %.0f ms\n",
-              "  机器     %d 线程,%s 内核,占用内存 %s,启动 %.0f 毫秒\n"),
+              "  机器     %d 线程，%s 内核，占用内存 %s，启动 %.0f 毫秒\n"),
            resident_threads(r), resident_kernels(r)->name, memory, clock_ms() - started_ms);
     if (s->insecure && !s->api_key_file)
         printf("%s", TR("  warning  anyone who can reach this address can use it (--insecure)\n",
-                        "  警告     能访问此地址的人都能使用(--insecure)\n"));
+                        "  警告     能访问此地址的人都能使用（--insecure）\n"));
     printf("%s", TR("Ctrl-C stops it.\n", "按 Ctrl-C 停止。\n"));
     fflush(stdout);
 }
@@ -96,7 +96,7 @@ static int serve(const settings *s, resident *r, const char *key, const sigset_t
 
 int command_serve(const settings *s) {
     if (s->operands.n)
-        return report_usage(TR("serve takes no %s; see `qaio help serve`", "serve 不需要 %s;见 `qaio help serve`"), s->operands.items[0]);
+        return report_usage(TR("serve takes no %s; see `qaio help serve`", "serve 不需要 %s；见 `qaio help serve`"), s->operands.items[0]);
     double started_ms = clock_ms();
     /* Blocked here, before there are threads, so that every thread inherits it and wait_for_end alone gets them. */
     sigset_t signals;

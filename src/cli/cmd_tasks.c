@@ -82,7 +82,7 @@ static json_t *calibration_to_json(const found_calibration *found) {
 static int show_task(const settings *s, const task_set *set) {
     const task *t;
     qaio_error err;
-    if (s->operands.n != 2) return report_usage("%s", TR("show which task? see `qaio tasks list`", "查看哪个任务?见 `qaio tasks list`"));
+    if (s->operands.n != 2) return report_usage("%s", TR("show which task? see `qaio tasks list`", "查看哪个任务？见 `qaio tasks list`"));
     if (task_set_find(&t, set, s->operands.items[1], &err)) return report_error(&err);
     found_calibration found;
     int status = find_calibration(&found, s, t);
@@ -96,14 +96,14 @@ static int show_task(const settings *s, const task_set *set) {
         json_print(all);
         return EXIT_DONE;
     }
-    printf(TR("%s: %s (%s, version %llu)\n", "%s:%s(%s,版本 %llu)\n"), t->name, title_of(t), kind_name(t->kind),
+    printf(TR("%s: %s (%s, version %llu)\n", "%s：%s（%s，版本 %llu）\n"), t->name, title_of(t), kind_name(t->kind),
            (unsigned long long)t->version);
     print_field(TR("system prompt", "系统提示词"), t->system);
     print_field(TR("before the text", "文本之前"), t->before);
     print_field(TR("after the text", "文本之后"), t->after);
-    if (t->n_labels) puts(TR("labels:", "类别:"));
+    if (t->n_labels) puts(TR("labels:", "类别："));
     for (size_t i = 0; i < t->n_labels; i++) printf("  %s %s  %s\n", t->labels[i].emoji, t->labels[i].text, t->labels[i].id);
-    if (t->n_tests) puts(TR("tests:", "自测:"));
+    if (t->n_tests) puts(TR("tests:", "自测："));
     for (size_t i = 0; i < t->n_tests; i++) printf("  %s -> %s\n", t->tests[i].text, t->tests[i].expect);
     if (found.is_found) {
         char note[sizeof found.why_not.message + 64];
@@ -159,7 +159,7 @@ static int test_tasks(const settings *s) {
     if (s->json)
         json_print(json_pack("{s:I, s:I, s:o}", "passed", (json_int_t)sum.n_passed, "failed", (json_int_t)sum.n_failed, "tests", sum.rows));
     else if (!status)
-        printf(TR("%zu passed, %zu failed\n", "通过 %zu,失败 %zu\n"), sum.n_passed, sum.n_failed);
+        printf(TR("%zu passed, %zu failed\n", "通过 %zu，失败 %zu\n"), sum.n_passed, sum.n_failed);
     resident_close(r);
     return status ? status : sum.n_failed ? EXIT_FAILED : EXIT_DONE;
 }
@@ -170,8 +170,8 @@ int command_tasks(const settings *s) {
     if (strcmp(what, "calibrate") == 0) return command_calibrate(s);
     if (strcmp(what, "list") != 0 && strcmp(what, "show") != 0) {
         const char *near = nearest_name(what, names, 4);
-        return report_usage(TR("tasks %s: must be list, show, test or calibrate%s%s", "tasks %s:须为 list、show、test 或 calibrate%s%s"),
-                            what, near ? TR("; did you mean ", ";是不是 ") : "", near ? near : "");
+        return report_usage(TR("tasks %s: must be list, show, test or calibrate%s%s", "tasks %s：须为 list、show、test 或 calibrate%s%s"),
+                            what, near ? TR("; did you mean ", "；是不是 ") : "", near ? near : "");
     }
     task_set *set;
     qaio_error err;

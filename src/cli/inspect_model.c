@@ -256,9 +256,9 @@ int inspect_dequant(dtype type) {
         fwrite(values, sizeof *values, n_values, stdout);
     }
     if (status == EXIT_DONE && ferror(stdin))
-        status = report_failure(TR("cannot read standard input: %s", "无法读取标准输入:%s"), strerror(errno));
+        status = report_failure(TR("cannot read standard input: %s", "无法读取标准输入：%s"), strerror(errno));
     if (rest)
-        status = report_failure(TR("%zu bytes are left over; a block of %s has %zu", "多出 %zu 字节;%s 的一块是 %zu 字节"), rest,
+        status = report_failure(TR("%zu bytes are left over; a block of %s has %zu", "多出 %zu 字节；%s 的一块是 %zu 字节"), rest,
                                 info->name, info->block_bytes);
     mem_free(raw);
     mem_free(values);

@@ -26,10 +26,10 @@ static qaio_status find_model(char **path, const char *name, qaio_error *err) {
 int check_types(const settings *s) {
     if (s->type != DTYPE_NONE && !type_is_writable(s->type))
         return report_usage(TR("--type %s: files may have it, weights in memory cannot; use q8_0, q4_0, f16, bf16 or f32",
-                               "--type %s:只用于文件,内存中的权重请用 q8_0、q4_0、f16、bf16 或 f32"),
+                               "--type %s：只用于文件，内存中的权重请用 q8_0、q4_0、f16、bf16 或 f32"),
                             dtype_get(s->type)->name);
     if (s->kv_type != DTYPE_NONE && s->kv_type != DTYPE_F32 && s->kv_type != DTYPE_F16)
-        return report_usage(TR("--kv-type %s: must be f16 or f32", "--kv-type %s:须为 f16 或 f32"), dtype_get(s->kv_type)->name);
+        return report_usage(TR("--kv-type %s: must be f16 or f32", "--kv-type %s：须为 f16 或 f32"), dtype_get(s->kv_type)->name);
     return EXIT_DONE;
 }
 
@@ -53,7 +53,7 @@ int open_resident(resident **out, const settings *s, bool is_long_lived) {
     mem_free(path);
     if (status) return report_error(&err);
     if (!resident_template(*out)->is_recognised)
-        report_note("%s", TR("the model's chat template is unknown; plain ChatML is used", "不认识该模型的对话模板,改用普通 ChatML"));
+        report_note("%s", TR("the model's chat template is unknown; plain ChatML is used", "不认识该模型的对话模板，改用普通 ChatML"));
     return EXIT_DONE;
 }
 
@@ -82,7 +82,7 @@ static bool has_task(const task_choice *choice, const task *t) {
 static int choose_layout(task_choice *out, const char *name) {
     out->has_layout = name != NULL;
     if (!name || (task_layout_from_name(name, &out->layout) && out->layout != LAYOUT_PLAIN)) return EXIT_DONE;
-    return report_usage(TR("--layout %s: must be own, shared or probe", "--layout %s:须为 own、shared 或 probe"), name);
+    return report_usage(TR("--layout %s: must be own, shared or probe", "--layout %s：须为 own、shared 或 probe"), name);
 }
 
 int choose_tasks(task_choice *out, const settings *s, const task_set *set, const char *list) {
@@ -95,7 +95,7 @@ int choose_tasks(task_choice *out, const settings *s, const task_set *set, const
         const task *t;
         qaio_error err;
         if (n == 0 || n >= sizeof name)
-            return report_usage(TR("no task %.*s; `qaio tasks list` shows them", "没有任务 %.*s;见 `qaio tasks list`"), (int)n, list);
+            return report_usage(TR("no task %.*s; `qaio tasks list` shows them", "没有任务 %.*s；见 `qaio tasks list`"), (int)n, list);
         memcpy(name, list, n);
         name[n] = '\0';
         if (task_set_find(&t, set, name, &err)) {
@@ -109,5 +109,5 @@ int choose_tasks(task_choice *out, const settings *s, const task_set *set, const
         }
         list += n + (list[n] == ',');
     }
-    return out->n ? EXIT_DONE : report_usage("%s", TR("no task named; `qaio tasks list` shows them", "没有指定任务;见 `qaio tasks list`"));
+    return out->n ? EXIT_DONE : report_usage("%s", TR("no task named; `qaio tasks list` shows them", "没有指定任务；见 `qaio tasks list`"));
 }

@@ -78,10 +78,10 @@ static qaio_status unknown_option(const option_group *const *groups, const char 
     if (strncmp(word, "--", 2) == 0 && length - 2 <= MAX_NAME) memcpy(typed, word + 2, length - 2);
     const char *near = nearest_name(typed, names, n);
     if (near)
-        return error_set(err, QAIO_ERR_ARGUMENT, TR("unknown option %.*s; did you mean --%s?", "没有选项 %.*s;是不是 --%s?"), (int)length,
+        return error_set(err, QAIO_ERR_ARGUMENT, TR("unknown option %.*s; did you mean --%s?", "没有选项 %.*s；是不是 --%s？"), (int)length,
                          word, near);
     return error_set(err, QAIO_ERR_ARGUMENT,
-                     TR("unknown option %.*s; a text that begins with - needs -- before it", "没有选项 %.*s;以 - 开头的文本前要加 --"),
+                     TR("unknown option %.*s; a text that begins with - needs -- before it", "没有选项 %.*s；以 - 开头的文本前要加 --"),
                      (int)length, word);
 }
 
@@ -89,9 +89,9 @@ static qaio_status bad_value(const option_row *row, const char *value, qaio_erro
     if (row->kind == OPTION_TYPE)
         return error_set(
             err, QAIO_ERR_ARGUMENT,
-            TR("--%s %s: no such type; for example q8_0, q4_0, f16, bf16, f32", "--%s %s:没有这种类型;例如 q8_0、q4_0、f16、bf16、f32"),
+            TR("--%s %s: no such type; for example q8_0, q4_0, f16, bf16, f32", "--%s %s：没有这种类型；例如 q8_0、q4_0、f16、bf16、f32"),
             row->name, value);
-    return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s %s: must be a number from %.10g to %.10g", "--%s %s:须为 %.10g 到 %.10g 的数"),
+    return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s %s: must be a number from %.10g to %.10g", "--%s %s：须为 %.10g 到 %.10g 的数"),
                      row->name, value, row->min, row->max);
 }
 
@@ -124,7 +124,7 @@ static qaio_status set_value(const option_row *row, void *target, const char *va
     case OPTION_TEXTS: {
         text_values *list = (text_values *)(void *)place;
         if (list->n == OPTIONS_MAX_TEXTS)
-            return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s: at most %d times", "--%s:最多 %d 次"), row->name, OPTIONS_MAX_TEXTS);
+            return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s: at most %d times", "--%s：最多 %d 次"), row->name, OPTIONS_MAX_TEXTS);
         list->items[list->n++] = value;
         return QAIO_OK;
     }
@@ -157,7 +157,7 @@ static qaio_status parse_option(const option_group *const *groups, void *target,
     if (row->kind == OPTION_FLAG && value) return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s takes no value", "--%s 不带值"), row->name);
     if (row->kind != OPTION_FLAG && !value) {
         if (*i + 1 >= argc)
-            return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s needs a value: %s", "--%s 缺少值:%s"), row->name, row->argument);
+            return error_set(err, QAIO_ERR_ARGUMENT, TR("--%s needs a value: %s", "--%s 缺少值：%s"), row->name, row->argument);
         value = argv[++*i];
     }
     return set_value(row, target, value, err);
