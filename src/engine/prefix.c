@@ -48,5 +48,8 @@ void prefix_pin(engine *e, const engine_job *job) {
     if (!job->n_pin || job->kv.n_positions < job->n_pin || cache_has_pinned(&e->cache, job->ids, job->n_pin)) return;
     kv_sequence kv = {0};
     if (e->prefixes && prefix_store_keeps(e->prefixes)) save(e, job);
-    if (kv_fork(&kv, &job->kv, job->n_pin, NULL) == QAIO_OK) cache_put(&e->cache, &e->kv, job->ids, job->n_pin, &kv, true);
+    if (kv_fork(&kv, &job->kv, job->n_pin, NULL) == QAIO_OK)
+        cache_put(&e->cache, &e->kv, job->ids, job->n_pin, &kv, true);
+    else
+        kv_clear(&e->kv, &kv); /* what it had allocated */
 }
