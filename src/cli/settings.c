@@ -120,7 +120,7 @@ static const option_row calibrate_rows[] = {
      .help_en = "calibrate: the column with the right label, its id or text (default: label)",
      .help_zh = "calibrate：正确标签所在的列，写 id 或文字（默认 label）"},
     {"format", 0, OPTION_TEXT, AT(format), "FORMAT", .help_en = "calibrate: csv or jsonl (default: by the suffix)",
-     .help_zh = "calibrate:csv 或 jsonl（默认看后缀）"},
+     .help_zh = "calibrate：csv 或 jsonl（默认看后缀）"},
     {"dry-run", 0, OPTION_FLAG, AT(dry_run), .help_en = "calibrate: report, store nothing", .help_zh = "calibrate：只报告，不存储"},
     {"remove", 0, OPTION_FLAG, AT(remove), .help_en = "calibrate: delete the task's calibration for this model",
      .help_zh = "calibrate：删除该任务对此模型的校准"},
