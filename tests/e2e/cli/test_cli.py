@@ -306,7 +306,7 @@ class Batch(Case):
         self.assertEqual([json.loads(line)["text"] for line in lines], ([SAD, GLAD] * 20000)[:len(lines)])
         self.assertIn(f"stopped after {len(lines)} rows".encode(), err)
 
-    def test_resume_gives_the_bytes_of_an_uninterrupted_run(self):
+    def test_resume_gives_the_bytes_of_an_uninterrupted_run(self):  # promise 6
         texts = [f"第{i}条,\"引号\"\n{'好' if i % 3 else '差'}评" for i in range(40)]
         source = self.folder / "in.csv"
         with open(source, "w", newline="", encoding="utf-8") as f:
@@ -518,7 +518,7 @@ class Serve(Case):
         _, port = self.start()
         self.assertIn(str(port), self.refused(1, "serve", "--port", port))
 
-    def test_a_public_address_needs_a_key_or_insecure(self):
+    def test_a_public_address_needs_a_key_or_insecure(self):  # promise 7
         self.assertIn("--api-key-file", self.refused(2, "serve", "--host", "0.0.0.0", "--port", "0"))
 
     def test_an_empty_or_missing_key_file_is_refused(self):

@@ -321,7 +321,7 @@ class Hostile(HttpTest):
             answer = self.server.send(b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
             self.assertNotIn(b" 200 ", answer)
 
-    def test_malformed_requests_are_refused(self):
+    def test_malformed_requests_are_refused(self):  # promise 5
         for data in (b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\r\n\r\n",
                      b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n", b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
                      b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n"):
