@@ -1,5 +1,7 @@
 /* POST /v1/analyze: the labels of a text and a reply to it.  All of it starts together, so that it shares its steps; labels are said first.
- */
+ * Only where they choose the reply's prompt may the reply have to wait for them:
+ *
+ *   labels ---------------> all there -> [route_by: another prompt?] -> reply */
 #include "server/analyze.h"
 
 #include <math.h>
@@ -81,8 +83,8 @@ bool analyze_request_parse(analyze_request *out, const json_t *root, const char 
         !parse_conversation(out, root, f) || !parse_reply(out, root, tasks, f) || !parse_tasks(out, root, tasks, f) ||
         !parse_layout(out, root, f))
         return false;
-    bool is_routed = out->has_reply && out->chat && strcmp(out->messages.items[0].role, "system") != 0;
-    if (is_routed) out->n_tasks = route_add_tasks(out->chat, tasks, out->tasks, out->n_tasks, ANALYZE_MAX_TASKS);
+    out->is_routed = out->has_reply && out->chat && out->chat->n_routes && strcmp(out->messages.items[0].role, "system") != 0;
+    if (out->is_routed) out->n_tasks = route_add_tasks(out->chat, tasks, out->tasks, out->n_tasks, ANALYZE_MAX_TASKS);
     out->generation.params.chat = out->chat;
     if (!out->has_reply && out->n_tasks == 0)
         return failure_set(f, 400, "invalid_value", "tasks", "neither tasks nor a reply are asked for");
@@ -95,96 +97,107 @@ void analyze_request_deinit(analyze_request *r) { message_list_deinit(&r->messag
 
 typedef struct analysis {
     resident *resident;
+    json_t *root; /* the request borrows from it, until the end */
+    analyze_request request;
     label_read *reads[ANALYZE_MAX_TASKS];
-    size_t n_reads, n_finished; /* reads */
-    size_t n_told;              /* answers that have been said */
-    label_answer *answers;      /* of the finished ones, where the reply waited for them */
-    const task *routed_by;      /* NULL: nothing */
-    const task_route *route;    /* NULL: the chat task's own prompt */
-    const task *crisis;         /* whose text comes first, NULL: none */
-    reply *reply;               /* NULL: none, or finished */
-    double begun_ms, labels_ms;
-    size_t n_prompt, n_cached; /* of the labels */
+    size_t n_reads, n_finished;           /* reads */
+    label_answer *answers;                /* of the finished ones, where they choose the reply's prompt; else NULL */
+    bool is_labelled;                     /* a stream has said all labels, and what follows from them */
+    const task_route *route;              /* NULL: the chat task's own prompt */
+    const task *crisis;                   /* whose text comes first, NULL: none */
+    reply *reply;                         /* NULL: none, not yet, or finished */
+    double begun_ms, labels_ms, reply_ms; /* the latter two since the first */
+    size_t n_prompt, n_cached;            /* of the labels */
 } analysis;
 
-static void analysis_deinit(analysis *a) {
+static void analysis_free(void *state) {
+    analysis *a = state;
     label_answer unused;
     reply_result unused_result;
     if (a->reply) reply_cancel(a->reply); /* reads may wait for its prompt */
     for (size_t i = a->n_finished; i < a->n_reads; i++) label_cancel(a->reads[i]);
     for (size_t i = a->n_finished; i < a->n_reads; i++) label_finish(a->reads[i], &unused, NULL);
     if (a->reply) reply_finish(a->reply, &unused_result, NULL);
+    analyze_request_deinit(&a->request);
+    json_decref(a->root);
     mem_free(a->answers);
+    mem_free(a);
 }
 
-static void analysis_free(void *state) {
-    analysis_deinit(state);
-    mem_free(state);
-}
-
-static label_request labels_of(const analyze_request *request) {
-    return (label_request){.tasks = request->tasks,
-                           .n_tasks = request->n_tasks,
-                           .has_layout = request->has_layout,
-                           .layout = request->layout,
-                           .has_mass = request->has_mass};
-}
-
-/* Starts everything at once. */
-static qaio_status start_together(analysis *a, const analyze_request *request, qaio_error *err) {
-    label_request labels = labels_of(request);
-    const message_list *m = &request->messages;
-    qaio_status status = request->has_reply ? reply_start_labelled(&a->reply, a->reads, a->resident, &labels, m->items, m->n,
-                                                                   &request->generation.params, err)
-                                            : labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, err);
-    if (!status) a->n_reads = request->n_tasks;
-    return status;
-}
-
-/* The labels first: they choose the prompt that the reply follows.  Its beginning is pinned, so only the text is computed again. */
-static qaio_status start_routed(analysis *a, const analyze_request *request, qaio_error *err) {
-    label_request labels = labels_of(request);
-    if (!(a->answers = mem_array(request->n_tasks, sizeof *a->answers))) return error_memory(err);
-    qaio_status status = labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, err);
-    if (status) return status;
-    a->n_reads = request->n_tasks;
-    for (; a->n_finished < a->n_reads && !status; a->n_finished++)
-        status = label_finish(a->reads[a->n_finished], &a->answers[a->n_finished], err);
-    if (status) return status;
-    a->labels_ms = clock_ms() - a->begun_ms;
-    reply_params params = request->generation.params;
-    params.route = a->route = route_choose(request->chat, a->answers, a->n_reads);
-    return reply_start(&a->reply, a->resident, request->messages.items, request->messages.n, &params, err);
-}
-
-/* On failure nothing is left running. */
-static bool analysis_start(analysis *a, resident *r, const analyze_request *request, failure *f) {
-    bool is_routed = request->has_reply && request->chat && request->chat->n_routes && request->n_tasks &&
-                     strcmp(request->messages.items[0].role, "system") != 0;
-    *a = (analysis){.resident = r, .begun_ms = clock_ms(), .routed_by = is_routed ? request->chat : NULL};
-    qaio_error err;
-    qaio_status status = (is_routed ? start_routed : start_together)(a, request, &err);
-    if (!status) return true;
-    analysis_deinit(a);
+static bool failed_to_start(const analysis *a, const qaio_error *err, failure *f) {
     /* Only a conversation that does not fit is the history's fault. */
-    return failure_from(f, &err, status == QAIO_ERR_LIMIT && request->has_reply && request->messages.n > 1 ? "history" : "text");
+    bool is_of_history = err->status == QAIO_ERR_LIMIT && a->request.has_reply && a->request.messages.n > 1;
+    return failure_from(f, err, is_of_history ? "history" : "text");
+}
+
+static qaio_status start_reply(analysis *a, const label_request *labels, qaio_error *err) {
+    const message_list *m = &a->request.messages;
+    reply_params params = a->request.generation.params;
+    params.route = a->route;
+    a->reply_ms = clock_ms() - a->begun_ms;
+    return labels ? reply_start_labelled(&a->reply, a->reads, a->resident, labels, m->items, m->n, &params, err)
+                  : reply_start(&a->reply, a->resident, m->items, m->n, &params, err);
+}
+
+/* Whether a label is read in a fork of the reply's own prompt. */
+static bool has_probe(const analyze_request *r) {
+    for (size_t i = 0; i < r->n_tasks; i++) {
+        task_layout own = r->tasks[i]->layout;
+        if ((r->has_layout && own != LAYOUT_PLAIN ? r->layout : own) == LAYOUT_PROBE) return true;
+    }
+    return false;
+}
+
+/* Starts everything at once.  Where labels choose the reply's prompt, the reply starts with them only when they need its prompt anyway. */
+static bool analysis_start(analysis *a, failure *f) {
+    const analyze_request *request = &a->request;
+    label_request labels = {.tasks = request->tasks,
+                            .n_tasks = request->n_tasks,
+                            .has_layout = request->has_layout,
+                            .layout = request->layout,
+                            .has_mass = request->has_mass};
+    qaio_error err;
+    a->begun_ms = clock_ms();
+    if (request->is_routed && !(a->answers = mem_array(request->n_tasks, sizeof *a->answers))) return failure_memory(f);
+    bool starts_reply = request->has_reply && (!request->is_routed || has_probe(request));
+    qaio_status status = starts_reply ? start_reply(a, &labels, &err)
+                                      : labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, &err);
+    if (status) return failed_to_start(a, &err, f);
+    a->n_reads = request->n_tasks;
+    return true;
+}
+
+/* When all labels are there: the reply follows the prompt that they choose.  One that has begun goes on if that is its own; else it ends
+ * here, and the new one computes only the conversation, as the beginnings of all prompts are pinned. */
+static bool follow_route(analysis *a, failure *f) {
+    if (!a->request.is_routed) return true;
+    a->route = route_choose(a->request.chat, a->answers, a->n_reads);
+    if (a->reply && !a->route) return true;
+    qaio_error err;
+    if (a->reply) {
+        reply_result result;
+        if (reply_finish(a->reply, &result, NULL) == QAIO_OK) {
+            a->n_prompt += result.n_prompt; /* the labels have used it */
+            a->n_cached += result.n_cached;
+        }
+        a->reply = NULL;
+    }
+    return start_reply(a, NULL, &err) ? failed_to_start(a, &err, f) : true;
 }
 
 /* The next label's answer; a new reference, NULL after filling f. */
 static json_t *next_label(analysis *a, failure *f) {
     label_answer answer;
     qaio_error err;
-    size_t i = a->n_told++;
-    if (i < a->n_finished) {
-        answer = a->answers[i];
-    } else if (label_finish(a->reads[a->n_finished++], &answer, &err)) {
+    size_t i = a->n_finished++;
+    if (label_finish(a->reads[i], &answer, &err)) {
         failure_from(f, &err, "text");
         return NULL;
-    } else {
-        a->labels_ms = clock_ms() - a->begun_ms;
     }
+    a->labels_ms = clock_ms() - a->begun_ms;
     a->n_prompt += answer.n_prompt;
     a->n_cached += answer.n_cached;
+    if (a->answers) a->answers[i] = answer;
     if (!a->crisis && answer_is_crisis(&answer)) a->crisis = answer.task;
     json_t *value = answer_to_json(&answer, resident_model_name(a->resident));
     if (!value) failure_memory(f);
@@ -208,8 +221,8 @@ static json_t *finish(analysis *a, failure *f) {
     double generating_ms = result.total_ms - result.first_ms;
     double rate = result.n_generated > 1 && generating_ms > 0 ? (double)(result.n_generated - 1) * 1000 / generating_ms : 0;
     json_t *timings = json_pack("{s:o, s:o, s:o, s:o}", "labels_ms", rounded(a->labels_ms), "first_token_ms",
-                                has_reply ? rounded(result.first_ms) : json_null(), "total_ms", rounded(clock_ms() - a->begun_ms),
-                                "tokens_per_second", rounded(rate));
+                                has_reply ? rounded(a->reply_ms + result.first_ms) : json_null(), "total_ms",
+                                rounded(clock_ms() - a->begun_ms), "tokens_per_second", rounded(rate));
     json_t *done = json_pack("{s:s?, s:o, s:o, s:I, s:s}", "finish_reason", has_reply ? finish_name(result.finish) : NULL, "usage",
                              usage_to_json(a->n_prompt + result.n_prompt, a->n_cached + result.n_cached, result.n_generated), "timings",
                              timings, "dropped_messages", (json_int_t)result.n_dropped_messages, "model", resident_model_name(a->resident));
@@ -227,21 +240,27 @@ static bool say(str *out, const char *event, json_t *value, const failure *f) {
     return value != NULL;
 }
 
-/* What stands between the labels and the reply; true. */
-static bool say_first(const analysis *a, str *out) {
-    if (!a->reply) return true;
+/* What stands between the labels and the reply; false: it failed, the stream has said so. */
+static bool begin_reply(analysis *a, str *out) {
+    failure f;
+    if (!a->request.has_reply) return true;
     if (a->crisis) event_append(out, "delta", json_pack("{s:s+, s:b}", "text", a->crisis->crisis.text, CRISIS_GAP, "crisis", true));
-    if (a->routed_by) event_append(out, "route", json_pack("{s:s, s:o}", "task", a->routed_by->name, "route", route_to_json(a->route)));
+    if (!follow_route(a, &f)) return say(out, NULL, NULL, &f);
+    if (a->request.is_routed)
+        event_append(out, "route", json_pack("{s:s, s:o}", "task", a->request.chat->name, "route", route_to_json(a->route)));
     return true;
 }
 
 static bool next_event(void *state, str *out, int wait_ms) {
     analysis *a = state;
     failure f;
-    if (a->n_told < a->n_reads) {
-        if (a->n_told >= a->n_finished && !label_wait(a->reads[a->n_told], wait_ms)) return true;
-        if (!say(out, "label", next_label(a, &f), &f)) return false;
-        return a->n_told < a->n_reads || say_first(a, out);
+    if (a->n_finished < a->n_reads) {
+        if (!label_wait(a->reads[a->n_finished], wait_ms)) return true;
+        return say(out, "label", next_label(a, &f), &f);
+    }
+    if (!a->is_labelled) {
+        a->is_labelled = true;
+        return begin_reply(a, out);
     }
     if (a->reply) {
         reply_piece piece;
@@ -258,8 +277,8 @@ static bool next_event(void *state, str *out, int wait_ms) {
 /* All labels; a new reference, NULL after filling f. */
 static json_t *gather_labels(const exchange *x, analysis *a, failure *f) {
     json_t *labels = json_array();
-    while (a->n_told < a->n_reads) {
-        bool has_come = a->n_told < a->n_finished || exchange_await_label(x, a->reads[a->n_told]);
+    while (a->n_finished < a->n_reads) {
+        bool has_come = exchange_await_label(x, a->reads[a->n_finished]);
         json_t *label = has_come ? next_label(a, f) : NULL;
         if (!has_come) failure_over(f);
         if (!label) {
@@ -268,13 +287,15 @@ static json_t *gather_labels(const exchange *x, analysis *a, failure *f) {
         }
         json_array_append_new(labels, label);
     }
-    return labels;
+    if (follow_route(a, f)) return labels;
+    json_decref(labels);
+    return NULL;
 }
 
 static void answer_at_once(exchange *x, analysis *a) {
     failure f;
     str text = {0};
-    bool has_reply = a->reply != NULL, is_left = false;
+    bool has_reply = a->request.has_reply, is_left = false;
     json_t *labels = gather_labels(x, a, &f), *done = NULL;
     if (labels && has_reply && a->crisis) str_printf(&text, "%s%s", a->crisis->crisis.text, CRISIS_GAP);
     if (labels && has_reply) is_left = !exchange_gather(x, a->reply, &text, NULL, NULL);
@@ -287,7 +308,7 @@ static void answer_at_once(exchange *x, analysis *a) {
         json_t *whole =
             json_pack("{s:O, s:o, s:b}", "labels", labels, "reply",
                       has_reply ? json_stringn(text.data ? text.data : "", text.len) : json_null(), "crisis", a->crisis != NULL);
-        if (a->routed_by) json_object_set_new(whole, "route", route_to_json(a->route));
+        if (a->request.is_routed) json_object_set_new(whole, "route", route_to_json(a->route));
         if (whole) json_object_update(whole, done);
         answer_json(x, MHD_HTTP_OK, whole);
     }
@@ -299,20 +320,18 @@ static void answer_at_once(exchange *x, analysis *a) {
 
 void handle_analyze(exchange *x) {
     failure f;
-    analyze_request request = {0};
-    analysis *a = NULL;
-    json_t *root = request_parse(x->body.data, x->body.len, &f);
-    bool is_good = root && analyze_request_parse(&request, root, resident_model_name(x->resident), x->tasks, &f);
-    if (is_good && !(a = mem_alloc(sizeof *a))) is_good = failure_memory(&f);
-    if (is_good) is_good = analysis_start(a, x->resident, &request, &f);
+    analysis *a = mem_zalloc(sizeof *a);
+    bool is_good = a ? (a->root = request_parse(x->body.data, x->body.len, &f)) != NULL : failure_memory(&f);
+    if (is_good) {
+        a->resident = x->resident;
+        is_good = analyze_request_parse(&a->request, a->root, resident_model_name(x->resident), x->tasks, &f) && analysis_start(a, &f);
+    }
     if (!is_good) {
-        mem_free(a);
+        if (a) analysis_free(a);
         answer_failure(x, &f);
-    } else if (request.generation.is_stream) {
+    } else if (a->request.generation.is_stream) {
         answer_events(x, &(event_source){.state = a, .next = next_event, .free = analysis_free});
     } else {
         answer_at_once(x, a);
     }
-    analyze_request_deinit(&request);
-    json_decref(root);
 }

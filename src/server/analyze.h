@@ -16,6 +16,7 @@ typedef struct analyze_request {
     const task *tasks[ANALYZE_MAX_TASKS];
     size_t n_tasks;
     bool has_reply;
+    bool is_routed;  /* labels choose the reply's prompt */
     bool has_layout; /* read the tasks in this layout instead of their own */
     task_layout layout;
     bool has_mass;    /* diagnostics */

@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define LATE_MS 2000
+#define LATE_MS 2000  /* the first word, after "#late" */
+#define SLOW_MS 60000 /* a label, of "#slow" */
 
 static const char *const words[] = {"听起来", "你", "今天", "过得", "不容易", "，", "我", "在", "这里", "陪着", "你", "。"};
 #define N_WORDS (sizeof words / sizeof *words)
@@ -25,6 +26,8 @@ struct label_read {
     const task *task;
     char *text;
     size_t n;
+    double due_ms;
+    bool is_cancelled;
 };
 
 struct reply {
@@ -117,6 +120,7 @@ qaio_status label_start(label_read **out, resident *r, const task *t, const char
     read->r = r;
     read->task = t;
     read->n = n;
+    read->due_ms = clock_ms() + r->token_ms + (holds(text, n, "#slow") ? SLOW_MS : 0);
     atomic_fetch_add(&r->n_active, 1);
     atomic_fetch_add(&r->n_jobs, 1);
     *out = read;
@@ -124,25 +128,25 @@ qaio_status label_start(label_read **out, resident *r, const task *t, const char
 }
 
 qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err) {
-    (void)err;
     const task *t = read->task;
-    sleep_ms(read->r->token_ms);
-    bool is_sad = holds(read->text, read->n, "低落") || holds(read->text, read->n, "难过");
+    label_wait(read, -1);
+    bool is_sad = holds(read->text, read->n, "低落") || holds(read->text, read->n, "难过"), is_cancelled = read->is_cancelled;
     *out = (label_answer){.task = t, .label = is_sad && t->n_labels > 1, .n_prompt = read->n / 3 + 1, .n_cached = 1, .total_ms = 1};
     for (size_t i = 0; i < t->n_labels; i++) out->raw[i] = i == out->label ? 0.9 : 0.1 / (double)(t->n_labels - 1);
     memcpy(out->probabilities, out->raw, sizeof out->raw);
     atomic_fetch_sub(&read->r->n_active, 1);
     mem_free(read->text);
     mem_free(read);
-    return QAIO_OK;
+    return is_cancelled ? error_set(err, QAIO_ERR_CANCELLED, "cancelled") : QAIO_OK;
 }
 
-void label_cancel(label_read *read) { (void)read; }
+void label_cancel(label_read *read) { read->is_cancelled = true; }
 
 bool label_wait(label_read *read, int timeout_ms) {
-    (void)read;
-    (void)timeout_ms;
-    return true;
+    double left_ms = read->is_cancelled ? 0 : read->due_ms - clock_ms();
+    bool is_in_time = timeout_ms < 0 || left_ms <= timeout_ms;
+    if (left_ms > 0) sleep_ms(is_in_time ? (int)left_ms + 1 : timeout_ms);
+    return is_in_time;
 }
 
 qaio_status label_start_bulk(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {

@@ -2,7 +2,7 @@
  * token_ms.  It stands in for resident.c, label.c, reply.c, and for the engine's and the tokenizer's functions that the server calls.
  *
  * Words in the last message steer it: #busy (the queue is full), #broken (the reply fails at its end), #endless (as many words as were
- * asked for), #late (two seconds until the first word). */
+ * asked for), #late (two seconds until the first word), #slow (a minute until a label). */
 #ifndef QAIO_TESTS_SERVER_FAKE_RESIDENT_H
 #define QAIO_TESTS_SERVER_FAKE_RESIDENT_H
 

@@ -106,6 +106,8 @@ static const struct {
     const char *path, *body, *end;
 } requests[] = {
     {"/v1/analyze", "{\"text\":\"心情很低落\",\"stream\":true}", "event: done"},
+    {"/v1/analyze", "{\"text\":\"心情很低落\",\"reply\":\"service\"}", "soothe"},
+    {"/v1/analyze", "{\"text\":\"a\",\"reply\":\"service\",\"layout\":\"probe\",\"stream\":true}", "event: done"},
     {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}", "[DONE]"},
     {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logprobs\":true}", "陪着"},
     {"/v1/tasks/sentiment", "{\"texts\":[\"a\",\"b\",\"c\"]}", "results"},

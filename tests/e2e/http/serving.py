@@ -114,36 +114,6 @@ class Server:
             response.close()
             connection.close()
 
-    def connect(self, timeout=10):
-        return socket.create_connection((self.host, self.port), timeout=timeout)
-
-    def send(self, data, timeout=10):
-        """Sends raw bytes and returns all that comes back until the server closes or falls silent."""
-        with self.connect(timeout) as s:
-            s.sendall(data)
-            return receive(s)
-
-    def events(self, path, body, timeout=300):
-        """The events of a stream as they come: (seconds since the request, event name or None, data)."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        begun = time.monotonic()
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        assert response.status == 200, response.read()
-        assert response.headers["Content-Type"] == "text/event-stream"
-        name = None
-        for line in response:
-            line = line.decode().rstrip("\n")
-            if line.startswith("event: "):
-                name = line[7:]
-            elif line.startswith("data: "):
-                data = line[6:]
-                yield time.monotonic() - begun, name, data if data == "[DONE]" else json.loads(data)
-                name = None
-            elif line.startswith(":"):
-                yield time.monotonic() - begun, "comment", line
-        connection.close()
-
 
 def receive(s, until=None):
     """What comes until the other side closes, falls silent, or has said this."""

@@ -271,6 +271,18 @@ class Streams(HttpTest):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.assertTrue(self.server.becomes_idle())
 
+    def test_a_client_that_leaves_before_its_labels_stops_them_and_gets_no_reply(self):
+        for body in ({}, {"reply": "service"}, {"reply": "service", "layout": "probe"}, {"reply": False}):
+            for stream in (True, False):
+                with self.subTest(**body, stream=stream), self.server.connect() as s:
+                    before = self.server.metric("qaio_jobs_total")
+                    s.sendall(post_bytes("/v1/analyze", {"text": "#slow", "stream": stream, **body}))
+                    n = (3 if body.get("reply") == "service" else 1) + (body.get("layout") == "probe" or body == {})
+                    self.assertTrue(self.server.becomes_active(n))
+                    s.close()
+                    self.assertTrue(self.server.becomes_idle(within=5))
+                    self.assertEqual(self.server.metric("qaio_jobs_total"), before + n)
+
     def test_a_half_closed_client_still_gets_its_stream_and_its_label(self):
         with self.server.connect() as s:
             s.sendall(post_bytes("/v1/analyze", {"text": "好", "stream": True}, Connection="close"))
