@@ -23,6 +23,7 @@ import numpy as np
 from prompts import (LABELS, OPENINGS, PROMPTS, analyst, choice_prompt, clean, fullwidth, key, pick, plain_weibo, vary)
 
 MAX_TOKENS = 512
+GROUP_TOKENS = 384      # conversations of one system prompt share it, as forks, up to so many tokens
 LABEL_WEIGHT = 4        # loss weight of a label's token; a token of text counts 1
 NGRAM = 6               # letters; an own text that shares half of an eval text's n-grams is left out
 COPIES = {("crisis", "是"): 12, ("sentiment", "正面"): 6}      # of an own text; the others 4: the rarer label would be given too seldom
@@ -134,17 +135,17 @@ def fill(text, x):
 def patterns(path):
     """The exchanges that a file of patterns stands for, as lists of (role, text).
 
-    Every filler gets each question once, with an answer that goes round; every second exchange
-    goes on where the pattern says how.
+    Every filler gets each question once, with an answer that goes round; a pattern without fillers gets each
+    question three times.  Every second exchange goes on where the pattern says how.
     """
     rng = random.Random("qaio/patterns")
-    for block in open(path, encoding="utf-8").read().split("\n= ")[1:]:
+    for block in ("\n" + open(path, encoding="utf-8").read()).split("\n= ")[1:]:
         part = {}
         for line in block.splitlines()[1:]:
             name, _, value = line.partition(": ")
             part.setdefault(name, []).append(value)
         on = list(zip(part.get("U2", []), part.get("A2", [])))
-        for i, x in enumerate(part["x"][0].split("、")):
+        for i, x in enumerate(part["x"][0].split("、") if "x" in part else [""] * 3):
             for j, question in enumerate(part["U"]):
                 turns = [("user", fill(question, x)), ("assistant", fill(part["A"][(i + j) % len(part["A"])], x))]
                 if on and rng.random() < 0.5:
@@ -155,10 +156,15 @@ def patterns(path):
 # ---- examples ----
 
 class Writer:
-    """Collects the token examples of one source."""
+    """Collects the token examples of one source.
+
+    Conversations that begin with the same system prompt become forks of it, many an example: the prompt is
+    computed once for all of them, in training as in the program.
+    """
 
     def __init__(self, tok):
         self.ids, self.w, self.fork, self.off = [], [], [], [0]
+        self.under = {}         # tokens of a system prompt -> [(ids, w)] of the conversations behind it
         self.enc = lambda s: tok.encode(s, add_special_tokens=False).ids
         self.start, self.end = tok.token_to_id("<|im_start|>"), tok.token_to_id("<|im_end|>")
         self.cache = {}
@@ -187,11 +193,28 @@ class Writer:
             self.w.append(np.array(w, np.uint8))
             self.off.append(self.off[-1] + len(ids))
 
+    def behind(self, system, ids, w):
+        """A conversation behind a system prompt; `group` adds it."""
+        self.under.setdefault(tuple(self.frame(system, [])), []).append((ids, w))
+
+    def group(self, rng):
+        """Adds the conversations of every system prompt, in any order, as forks of it."""
+        for stem, items in self.under.items():
+            rng.shuffle(items)
+            ids, w, fork, n = list(stem), [0] * len(stem), [0] * len(stem), 0
+            for i, x in items:
+                if n == 255 or (n and len(ids) + len(i) > GROUP_TOKENS):
+                    self.add(ids, w, fork)
+                    ids, w, fork, n = list(stem), [0] * len(stem), [0] * len(stem), 0
+                n += 1
+                ids, w, fork = ids + i, w + x, fork + [n] * len(i)
+            self.add(ids, w, fork)
+        self.under = {}
+
     def chat(self, system, turns, user_loss=False, room=MAX_TOKENS):
         """A dialogue, loss on its answers (and questions); cut at the end of a turn to fit."""
-        ids = self.frame(system, [])
-        w = [0] * len(ids)
-        n = 0
+        ids, w, n = [], [], 0
+        room -= len(self.frame(system, []))
         for role, text in turns:
             h, b = self.head(role), self.enc(text) + [self.end]
             if len(ids) + len(h) + len(b) + 1 > room:
@@ -200,14 +223,14 @@ class Writer:
             w += [0] * len(h) + [int(user_loss or role == "assistant")] * len(b) + [0]
             n += 1
         if n >= 2:
-            self.add(ids, w)
+            self.behind(system, ids, w)
         return n
 
     def answer(self, system, turns, answer, weight=1):
         """One answer; weight is that of its text, its <|im_end|> counts 1."""
-        ids = self.frame(system, turns) + self.head("assistant")
+        ids = self.frame(None, turns) + self.head("assistant")
         b = self.fixed(answer) if weight > 1 else self.enc(answer)
-        self.add(ids + b + [self.end], [0] * len(ids) + [weight] * len(b) + [1])
+        self.behind(system, ids + b + [self.end], [0] * len(ids) + [weight] * len(b) + [1])
 
     def opening(self, task):
         """How many tokens of the opening all its labels begin with, as src/tasks/label_plan.c counts."""
@@ -223,6 +246,10 @@ class Writer:
         Opening and label are tokenised together, as the program does: 情绪：开心 is 情绪 + ：开心, but
         情绪：生气 is 情绪 + ： + 生气.  All behind the common beginning is the label.
         """
+        if len(answers) == 1:
+            (task, text), ids = answers[0], self.frame(None, turns) + self.head("assistant")
+            b, known = self.fixed(OPENINGS[task] + text), self.opening(task)
+            return self.behind(system, ids + b + [self.end], [0] * (len(ids) + known) + [LABEL_WEIGHT] * (len(b) - known) + [1])
         ids = self.frame(system, turns) + self.head("assistant")
         w, fork = [0] * len(ids), [0] * len(ids)
         for n, (task, text) in enumerate(answers, 1):
@@ -324,9 +351,10 @@ def own_dialogues(kind):
 
 
 def own_pattern(T, W, rng):
-    for i, turns in enumerate(patterns(f"{HERE}/data/patterns.txt")):
-        if not T.held.has(turns[0][1], True) and not (T.limit and i >= T.limit):
-            W.chat(pick(PROMPTS["chat"], rng, 0.8), [(r, vary(t, rng) if r == "user" else t) for r, t in turns])
+    for path in sorted(glob.glob(f"{HERE}/data/patterns*.txt")):
+        for i, turns in enumerate(patterns(path)):
+            if not T.held.has(turns[0][1], True) and not (T.limit and i >= T.limit):
+                W.chat(pick(PROMPTS["chat"], rng, 0.8), [(r, vary(t, rng) if r == "user" else t) for r, t in turns])
 
 
 def own_service(T, W, rng):
@@ -390,8 +418,9 @@ def main():
     os.makedirs(a.out, exist_ok=True)
     texts = Texts(a.shared, a.limit)
     for name in a.only.split(",") if a.only else SOURCES:
-        W, before = Writer(tok), texts.held.hits
-        SOURCES[name](texts, W, random.Random("qaio/" + name))
+        W, before, rng = Writer(tok), texts.held.hits, random.Random("qaio/" + name)
+        SOURCES[name](texts, W, rng)
+        W.group(rng)
         W.save(f"{a.out}/{name}.npz")
         if texts.held.hits > before:
             print(f"  {texts.held.hits - before} texts left out: they resemble held-out ones", flush=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts, labels, layouts and the cleaning of text that every stage shares."""
+import random
 import re
 import unicodedata
 
@@ -20,8 +21,9 @@ def analyst(rng=None):
     first = "你是一个文本分析师。阅读用户这句话，按项目逐一判断，每个项目只从给出的选项里选一个，不要解释。"
     tasks = list(OPENINGS)
     if rng and rng.random() < 0.4:
-        first = rng.choice(("你是一个文本分析助手，每个项目只用一个词回答。", "请分析用户的话，按下面的项目判断。", first))
-        rng.shuffle(tasks)
+        n = rng.randrange(12)
+        first = ("你是一个文本分析助手，每个项目只用一个词回答。", "请分析用户的话，按下面的项目判断。", first)[n % 3]
+        random.Random(n).shuffle(tasks)
     return "\n".join([first] + [OPENINGS[t] + " / ".join(LABELS[t]) for t in tasks])
 
 

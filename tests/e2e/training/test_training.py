@@ -39,7 +39,7 @@ class Training(unittest.TestCase):
         import numpy as np
         for name in ("own_daily", "own_pattern", "own_emotion", "own_forks"):
             z = np.load(os.path.join(self.tok, name + ".npz"))
-            self.assertGreater(len(z["off"]), 50, name)
+            self.assertGreater(len(z["off"]), 10, name)
             for a, b in zip(z["off"][:-1], z["off"][1:]):
                 self.assertLessEqual(b - a, 512)
                 self.assertGreater(z["w"][a:b].sum(), 0)
@@ -49,6 +49,22 @@ class Training(unittest.TestCase):
         import numpy as np
         from packing import positions
         self.assertEqual(positions(np.array([0, 0, 0, 1, 1, 2, 2, 2])).tolist(), [0, 1, 2, 3, 4, 3, 4, 5])
+
+    def test_conversations_of_one_prompt_share_it_as_forks(self):
+        import random
+
+        from prepare import Writer
+        from tokenizers import Tokenizer
+        writer = Writer(Tokenizer.from_file(os.path.join(self.tokenizer, "tokenizer.json")))
+        for text in ("你好", "再见", "谢谢"):
+            writer.chat("甲", [("user", text), ("assistant", "好的")])
+        writer.chat("乙", [("user", "你好"), ("assistant", "嗯")])
+        writer.group(random.Random(0))
+        self.assertEqual([int(f.max()) for f in writer.fork], [3, 1])
+        ids, fork, stem = writer.ids[0], writer.fork[0], writer.frame("甲", [])
+        self.assertEqual(ids[fork == 0].tolist(), stem)
+        alone = {tuple(writer.frame(None, [("user", t), ("assistant", "好的")])) for t in ("你好", "再见", "谢谢")}
+        self.assertEqual({tuple(ids[fork == n].tolist()) for n in (1, 2, 3)}, alone)
 
     def test_labels_behind_an_opening_begin_at_the_same_token(self):
         from tokenizers import Tokenizer
@@ -62,8 +78,14 @@ class Training(unittest.TestCase):
             self.assertEqual(len({tuple(t[:n]) for t in tokens}), 1, task)
             self.assertEqual(len({tuple(t[n:]) for t in tokens}), len(labels), task)
             for label in labels:
+                writer.under = {}
                 writer.forks(None, [("user", "好")], [(task, label)])
-                self.assertEqual(int((writer.w[-1] == 4).sum()), len(writer.enc(OPENINGS[task] + label)) - n)
+                (_, w), = writer.under[()]
+                self.assertEqual(w.count(4), len(writer.enc(OPENINGS[task] + label)) - n)
+        pair = [("emotion", "开心"), ("crisis", "否")]
+        writer.forks(None, [("user", "好")], pair)
+        self.assertEqual(int(writer.fork[-1].max()), 2)
+        self.assertEqual(int((writer.w[-1] == 4).sum()), sum(len(writer.enc(OPENINGS[t] + a)) - writer.opening(t) for t, a in pair))
 
     def test_packing_resumes_in_the_same_place(self):
         import numpy as np
