@@ -48,7 +48,7 @@ static bool parse_tasks(analyze_request *out, const json_t *root, const task_set
     return true;
 }
 
-static bool parse_layout(analyze_request *out, const json_t *root, failure *f) {
+bool label_options_parse(label_options *out, const json_t *root, failure *f) {
     const char *name = NULL;
     size_t n;
     if (!field_string(root, "layout", &name, &n, f) || !field_bool(root, "diagnostics", &out->has_mass, f)) return false;
@@ -68,22 +68,27 @@ static bool parse_conversation(analyze_request *out, const json_t *root, failure
     return true;
 }
 
-/* A chat task's name stands for "true, and by this one". */
+/* A task's name stands for "true, and by this one". */
 static bool parse_reply(analyze_request *out, const json_t *root, const task_set *tasks, failure *f) {
     const json_t *value = field_given(root, "reply");
     if (!json_is_string(value)) return field_bool(root, "reply", &out->has_reply, f);
-    out->chat = task_named(tasks, json_string_value(value), "reply", f);
-    if (!out->chat || out->chat->kind == TASK_CHAT) return out->chat != NULL;
-    return failure_set(f, 400, "invalid_value", "reply", "%s is not a task that replies", out->chat->name);
+    const task *t = task_named(tasks, json_string_value(value), "reply", f);
+    if (!t) return false;
+    if (t->kind == TASK_LABEL) return failure_set(f, 400, "invalid_value", "reply", "%s is not a task that replies", t->name);
+    if (t->kind == TASK_CHAT)
+        out->chat = t;
+    else
+        out->tool = t;
+    return true;
 }
 
 bool analyze_request_parse(analyze_request *out, const json_t *root, const char *model_name, const task_set *tasks, failure *f) {
     *out = (analyze_request){.has_reply = true, .chat = task_set_chat(tasks)};
     if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f) ||
         !parse_conversation(out, root, f) || !parse_reply(out, root, tasks, f) || !parse_tasks(out, root, tasks, f) ||
-        !parse_layout(out, root, f))
+        !label_options_parse(&out->options, root, f))
         return false;
-    out->is_routed = out->has_reply && out->chat && out->chat->n_routes && strcmp(out->messages.items[0].role, "system") != 0;
+    out->is_routed = out->has_reply && !out->tool && out->chat && out->chat->n_routes && strcmp(out->messages.items[0].role, "system") != 0;
     if (out->is_routed) out->n_tasks = route_add_tasks(out->chat, tasks, out->tasks, out->n_tasks, ANALYZE_MAX_TASKS);
     out->generation.params.chat = out->chat;
     if (!out->has_reply && out->n_tasks == 0)
@@ -126,7 +131,7 @@ static void analysis_free(void *state) {
 
 static bool failed_to_start(const analysis *a, const qaio_error *err, failure *f) {
     /* Only a conversation that does not fit is the history's fault. */
-    bool is_of_history = err->status == QAIO_ERR_LIMIT && a->request.has_reply && a->request.messages.n > 1;
+    bool is_of_history = err->status == QAIO_ERR_LIMIT && a->request.has_reply && !a->request.tool && a->request.messages.n > 1;
     return failure_from(f, err, is_of_history ? "history" : "text");
 }
 
@@ -139,11 +144,25 @@ static qaio_status start_reply(analysis *a, const label_request *labels, qaio_er
                   : reply_start(&a->reply, a->resident, m->items, m->n, &params, err);
 }
 
+/* The answer of a task that looks at the text alone. */
+static qaio_status start_tool(analysis *a, const label_request *labels, qaio_error *err) {
+    const analyze_request *request = &a->request;
+    resident_hold(a->resident);
+    qaio_status status = labels_start(a->reads, a->resident, labels, request->text, request->text_bytes, err);
+    if (!status) {
+        a->n_reads = request->n_tasks;
+        status =
+            reply_start_task(&a->reply, a->resident, request->tool, request->text, request->text_bytes, &request->generation.params, err);
+    }
+    resident_release(a->resident);
+    return status;
+}
+
 /* Whether a label is read in a fork of the reply's own prompt. */
 static bool has_probe(const analyze_request *r) {
     for (size_t i = 0; i < r->n_tasks; i++) {
         task_layout own = r->tasks[i]->layout;
-        if ((r->has_layout && own != LAYOUT_PLAIN ? r->layout : own) == LAYOUT_PROBE) return true;
+        if ((r->options.has_layout && own != LAYOUT_PLAIN ? r->options.layout : own) == LAYOUT_PROBE) return true;
     }
     return false;
 }
@@ -153,15 +172,16 @@ static bool analysis_start(analysis *a, failure *f) {
     const analyze_request *request = &a->request;
     label_request labels = {.tasks = request->tasks,
                             .n_tasks = request->n_tasks,
-                            .has_layout = request->has_layout,
-                            .layout = request->layout,
-                            .has_mass = request->has_mass};
+                            .has_layout = request->options.has_layout,
+                            .layout = request->options.layout,
+                            .has_mass = request->options.has_mass};
     qaio_error err;
     a->begun_ms = clock_ms();
     if (request->is_routed && !(a->answers = mem_array(request->n_tasks, sizeof *a->answers))) return failure_memory(f);
     bool starts_reply = request->has_reply && (!request->is_routed || has_probe(request));
-    qaio_status status = starts_reply ? start_reply(a, &labels, &err)
-                                      : labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, &err);
+    qaio_status status = request->tool  ? start_tool(a, &labels, &err)
+                         : starts_reply ? start_reply(a, &labels, &err)
+                                        : labels_start(a->reads, a->resident, &labels, request->text, request->text_bytes, &err);
     if (status) return failed_to_start(a, &err, f);
     a->n_reads = request->n_tasks;
     return true;

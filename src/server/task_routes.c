@@ -23,7 +23,9 @@ static bool parse_texts(task_request *out, const json_t *list, const char *name,
 
 bool task_request_parse(task_request *out, const json_t *root, const char *model_name, failure *f) {
     *out = (task_request){0};
-    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f)) return false;
+    if (!model_check(root, model_name, f) || !generation_parse(&out->generation, root, f) || !response_format_refuse(root, f) ||
+        !label_options_parse(&out->options, root, f))
+        return false;
     const json_t *text = field_given(root, "text"), *texts = field_given(root, "texts");
     if (texts && text) return failure_set(f, 400, "invalid_value", "texts", "give text or texts, not both");
     if (json_is_array(text)) return parse_texts(out, text, "text", f);
@@ -54,7 +56,13 @@ static void reads_deinit(reads *all) {
 }
 
 /* Starts what there is room for.  A full queue is no failure while reads of our own are about to leave it. */
-static qaio_status start_reads(reads *all, exchange *x, const task *t, const json_t *texts, qaio_error *err) {
+static qaio_status start_reads(reads *all, exchange *x, const task *t, const label_options *options, const json_t *texts, qaio_error *err) {
+    label_request request = {.tasks = &t,
+                             .n_tasks = 1,
+                             .has_layout = options->has_layout,
+                             .layout = options->layout,
+                             .has_mass = options->has_mass,
+                             .is_bulk = json_array_size(texts) > 1};
     qaio_status status = QAIO_OK;
     size_t bytes = 0;
     bool is_held = true;
@@ -67,9 +75,7 @@ static qaio_status start_reads(reads *all, exchange *x, const task *t, const jso
             is_held = false;
         }
         label_read **read = &all->at[all->n_started % READS_AHEAD];
-        size_t n = json_string_length(text);
-        status = json_array_size(texts) > 1 ? label_start_bulk(read, x->resident, t, json_string_value(text), n, err)
-                                            : label_start(read, x->resident, t, json_string_value(text), n, err);
+        status = labels_start(read, x->resident, &request, json_string_value(text), json_string_length(text), err);
         if (!status) all->n_started++;
     }
     if (is_held) resident_release(x->resident);
@@ -77,12 +83,13 @@ static qaio_status start_reads(reads *all, exchange *x, const task *t, const jso
 }
 
 /* Appends the answers of all texts. */
-static bool read_texts(exchange *x, const task *t, const json_t *texts, bool is_list, json_t *results, failure *f) {
+static bool read_texts(exchange *x, const task *t, const task_request *request, const json_t *texts, json_t *results, failure *f) {
+    bool is_list = request->texts != NULL;
     reads all = {0};
     qaio_error err;
     bool is_good = true;
     while (is_good && all.n_finished < json_array_size(texts)) {
-        if (start_reads(&all, x, t, texts, &err)) {
+        if (start_reads(&all, x, t, &request->options, texts, &err)) {
             is_good = failed_at(f, &err, is_list, all.n_started);
             break;
         }
@@ -149,8 +156,8 @@ static bool run(exchange *x, const task *t, const json_t *root, json_t **answer,
     if (request.generation.is_stream) return failure_set(f, 400, "unsupported", "stream", "this route does not stream; see /v1/analyze");
     json_t *texts = request.texts ? json_incref((json_t *)(uintptr_t)request.texts) : json_pack("[s%]", request.text, request.text_bytes);
     json_t *results = json_array();
-    bool is_good = t->kind == TASK_LABEL ? read_texts(x, t, texts, request.texts != NULL, results, f)
-                                         : generate_texts(x, t, &request, texts, results, f);
+    bool is_good =
+        t->kind == TASK_LABEL ? read_texts(x, t, &request, texts, results, f) : generate_texts(x, t, &request, texts, results, f);
     if (is_good) *answer = request.texts ? json_pack("{s:O}", "results", results) : json_incref(json_array_get(results, 0));
     json_decref(texts);
     json_decref(results);

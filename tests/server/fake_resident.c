@@ -149,10 +149,6 @@ bool label_wait(label_read *read, int timeout_ms) {
     return is_in_time;
 }
 
-qaio_status label_start_bulk(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {
-    return label_start(out, r, t, text, n, err);
-}
-
 /* ---- replies ---- */
 
 static bool compose(reply *p, const reply_params *params, bool is_endless) {

@@ -319,6 +319,26 @@ static void analyze_reads_the_mood_and_replies_by_default(void **state) {
     json_decref(root);
 }
 
+static void analyze_replies_by_a_task_that_chats_or_generates(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool is_tool, is_routed;
+    } cases[] = {{"chat", false, false}, {"service", false, true}, {"keywords", true, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        failure f = {0};
+        analyze_request r;
+        json_t *root = json_pack("{s:s, s:s}", "text", "好", "reply", cases[i].name);
+        if (!analyze_request_parse(&r, root, MODEL, tasks, &f)) fail_msg("%s", f.message);
+        assert_true(r.has_reply);
+        assert_string_equal((r.tool ? r.tool : r.chat)->name, cases[i].name);
+        assert_int_equal(r.tool != NULL, cases[i].is_tool);
+        assert_int_equal(r.is_routed, cases[i].is_routed);
+        analyze_request_deinit(&r);
+        json_decref(root);
+    }
+}
+
 static void analyze_refuses_what_makes_no_sense(void **state) {
     (void)state;
     static const struct {
@@ -371,6 +391,8 @@ static void a_task_takes_a_text_or_a_list(void **state) {
         {"{\"texts\":[]}", 0, "texts"},
         {"{\"texts\":[1]}", 0, "texts"},
         {"{\"text\":\"a\",\"texts\":[\"b\"]}", 0, "texts"},
+        {"{\"text\":\"a\",\"layout\":\"plain\"}", 0, "layout"},
+        {"{\"text\":\"a\",\"diagnostics\":\"yes\"}", 0, "diagnostics"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         failure f = {0};
@@ -445,6 +467,7 @@ int main(void) {
         cmocka_unit_test(bad_messages_say_which_one),
         cmocka_unit_test(a_prompt_is_one_string),
         cmocka_unit_test(analyze_reads_the_mood_and_replies_by_default),
+        cmocka_unit_test(analyze_replies_by_a_task_that_chats_or_generates),
         cmocka_unit_test(analyze_refuses_what_makes_no_sense),
         cmocka_unit_test(a_task_takes_a_text_or_a_list),
         cmocka_unit_test(statuses_become_http),

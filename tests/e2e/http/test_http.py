@@ -235,6 +235,17 @@ class Streams(HttpTest):
         self.assertEqual([a["reply"] for a in answers["results"]], ["听起来你"] * 2)
         self.assert_error(self.server.post("/v1/tasks/chat", {"text": "好", "stream": True}), 400, "stream")
 
+    def test_a_task_that_generates_answers_beside_labels(self):
+        body = {"text": "心情很低落", "reply": "keywords", "tasks": ["sentiment", "crisis"], "max_tokens": 2}
+        _, whole = self.server.post("/v1/analyze", {**body, "history": HELLO["messages"]})
+        self.assertEqual([a["label"] for a in whole["labels"]], ["negative", "no"])
+        self.assertEqual((whole["reply"], whole["finish_reason"], whole["dropped_messages"]), ("听起来你", "length", 0))
+        self.assertNotIn("route", whole)
+        names = [n for _, n, _ in self.server.events("/v1/analyze", {**body, "stream": True})]
+        self.assertEqual(names, ["label", "label", "delta", "delta", "done"])
+        _, danger = self.server.post("/v1/analyze", {**body, "text": "好"})  # the fake's "yes"
+        self.assertIn("12356", danger["reply"])
+
     def test_chat_chunks_are_openais(self):
         body = {**HELLO, "stream": True, "max_tokens": 3, "stream_options": {"include_usage": True}}
         chunks = [d for _, _, d in self.server.events("/v1/chat/completions", body)]
@@ -272,12 +283,12 @@ class Streams(HttpTest):
         self.assertTrue(self.server.becomes_idle())
 
     def test_a_client_that_leaves_before_its_labels_stops_them_and_gets_no_reply(self):
-        for body in ({}, {"reply": "service"}, {"reply": "service", "layout": "probe"}, {"reply": False}):
+        for body in ({}, {"reply": "keywords"}, {"reply": "service"}, {"reply": "service", "layout": "probe"}, {"reply": False}):
             for stream in (True, False):
                 with self.subTest(**body, stream=stream), self.server.connect() as s:
                     before = self.server.metric("qaio_jobs_total")
                     s.sendall(post_bytes("/v1/analyze", {"text": "#slow", "stream": stream, **body}))
-                    n = (3 if body.get("reply") == "service" else 1) + (body.get("layout") == "probe" or body == {})
+                    n = (3 if body.get("reply") == "service" else 1) + (body in ({}, {"reply": "keywords"}) or "layout" in body)
                     self.assertTrue(self.server.becomes_active(n))
                     s.close()
                     self.assertTrue(self.server.becomes_idle(within=5))

@@ -39,6 +39,21 @@ class Layouts(unittest.TestCase):
         added = self.analyze(layout="probe")["usage"]["prompt_tokens"] - alone
         self.assertTrue(0 < added <= 5 * 5, added)
 
+    def test_one_task_alone_is_read_in_the_same_layouts(self):
+        for layout in ("own", "shared", "probe"):
+            beside = self.analyze(layout=layout, reply=False, diagnostics=True)["labels"][0]
+            for body in ({"text": TEXT}, {"texts": [TEXT, TEXT + TEXT]}):
+                status, answer = self.server.post("/v1/tasks/sentiment", {**body, "layout": layout, "diagnostics": True})
+                self.assertEqual(status, 200, answer)
+                self.assertEqual(answer["results"][0] if "texts" in body else answer, beside)
+
+    def test_a_generated_answer_comes_beside_labels_and_is_the_tasks_own(self):
+        _, alone = self.server.post("/v1/tasks/keywords", {"text": TEXT})
+        beside = self.analyze(reply="keywords", max_tokens=None, history=[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}])
+        self.assertEqual(beside["reply"], alone["reply"])
+        self.assertTrue(all(word and word in TEXT for word in beside["reply"].split("、")), beside["reply"])
+        self.assertEqual(beside["labels"], self.analyze(reply=False)["labels"])
+
     def test_labels_come_before_the_first_word(self):
         names = [name for _, name, _ in self.server.events("/v1/analyze", {"text": TEXT, "tasks": FIVE, "stream": True, "layout": "probe"})]
         self.assertEqual(names[:5], ["label"] * 5)
