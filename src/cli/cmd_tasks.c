@@ -79,6 +79,16 @@ static json_t *calibration_to_json(const found_calibration *found) {
                      "temperature", found->stored.values.temperature);
 }
 
+static void print_constraint(const task_constraint *c) {
+    if (c->kind == CONSTRAINT_NONE) return;
+    puts(TR("the answer is held to:", "答案受约束："));
+    if (c->kind == CONSTRAINT_KEYWORDS)
+        printf(TR("  parts of the text, 1 to %u, each of at most %u characters, \"%s\" between them\n",
+                  "  文本里的词，1 到 %u 个，每个最多 %u 个字，之间是“%s”\n"),
+               (unsigned)c->max_items, (unsigned)c->max_characters, c->separator);
+    for (size_t i = 0; i < c->n_values; i++) printf("  %s\n", c->values[i]);
+}
+
 static int show_task(const settings *s, const task_set *set) {
     const task *t;
     qaio_error err;
@@ -101,6 +111,7 @@ static int show_task(const settings *s, const task_set *set) {
     print_field(TR("system prompt", "系统提示词"), t->system);
     print_field(TR("before the text", "文本之前"), t->before);
     print_field(TR("after the text", "文本之后"), t->after);
+    print_constraint(&t->constraint);
     if (t->n_labels) puts(TR("labels:", "类别："));
     for (size_t i = 0; i < t->n_labels; i++) printf("  %s %s  %s\n", t->labels[i].emoji, t->labels[i].text, t->labels[i].id);
     if (t->n_tests) puts(TR("tests:", "自测："));

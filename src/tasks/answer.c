@@ -39,6 +39,15 @@ json_t *route_to_json(const task_route *route) {
     return json_pack("{s:s, s:o, s:o}", "id", route->id, "title", title, "when", when);
 }
 
+static json_t *constraint_to_json(const task_constraint *c) {
+    if (c->kind == CONSTRAINT_KEYWORDS)
+        return json_pack("{s:s, s:s, s:I, s:I}", "kind", "keywords", "separator", c->separator, "max_items", (json_int_t)c->max_items,
+                         "max_characters", (json_int_t)c->max_characters);
+    json_t *values = json_array();
+    for (size_t i = 0; values && i < c->n_values; i++) json_array_append_new(values, json_string(c->values[i]));
+    return json_pack("{s:s, s:o}", "kind", "one_of", "values", values);
+}
+
 json_t *task_to_json(const task *t) {
     json_t *labels = json_array();
     for (size_t i = 0; labels && i < t->n_labels; i++) {
@@ -49,9 +58,10 @@ json_t *task_to_json(const task *t) {
     for (size_t i = 0; weak && i < t->n_weak_with; i++) json_array_append_new(weak, json_string(t->weak_with[i]));
     json_t *routes = t->kind == TASK_CHAT ? json_array() : NULL;
     for (size_t i = 0; routes && i < t->n_routes; i++) json_array_append_new(routes, route_to_json(&t->routes[i]));
-    return json_pack("{s:s, s:I, s:{s:s, s:s}, s:s, s:s, s:o, s:o, s:o*}", "name", t->name, "version", (json_int_t)t->version, "title",
-                     "zh", t->title_zh, "en", t->title_en, "kind", kind_name(t->kind), "layout", task_layout_name(t->layout), "labels",
-                     labels, "weak_with", weak, "routes", routes);
+    return json_pack("{s:s, s:I, s:{s:s, s:s}, s:s, s:s, s:o, s:o, s:o*, s:o*}", "name", t->name, "version", (json_int_t)t->version,
+                     "title", "zh", t->title_zh, "en", t->title_en, "kind", kind_name(t->kind), "layout", task_layout_name(t->layout),
+                     "labels", labels, "weak_with", weak, "routes", routes, "constraint",
+                     t->constraint.kind == CONSTRAINT_NONE ? NULL : constraint_to_json(&t->constraint));
 }
 
 json_t *usage_to_json(size_t n_prompt, size_t n_cached, size_t n_generated) {

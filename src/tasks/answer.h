@@ -11,7 +11,8 @@
 json_t *answer_to_json(const label_answer *answer, const char *model_name);
 
 /* {"name","version","title":{"zh","en"},"kind","layout","labels":[{"id","text","emoji"}],"weak_with":[model names]}; a chat task also
- * "routes" */
+ * "routes", one that generates "constraint" where it has one: {"kind":"keywords","separator","max_items","max_characters"} or
+ * {"kind":"one_of","values"} */
 json_t *task_to_json(const task *t);
 
 /* {"id","title":{"zh","en"} or null,"when":{task: label}}, or null for NULL */

@@ -338,6 +338,17 @@ class Tasks(Case):
         self.assertIn("情绪分类", self.ok("tasks", "show", "sentiment"))
         self.assertIn("sentiment", self.refused(1, "tasks", "show", "nothing"))
 
+    def test_show_says_what_holds_an_answer(self):
+        (self.folder / "next.yaml").write_text("name: next\nversion: 1\ntitle: {zh: 下一步, en: Next}\nkind: generate\nsystem: 下一步\n"
+                                               "constraint: {kind: one_of, values: [升级处理, 安抚]}\n")
+        keywords = {"kind": "keywords", "separator": "、", "max_items": 5, "max_characters": 16}
+        self.assertEqual(json.loads(self.ok("tasks", "show", "keywords", "--json"))["constraint"], keywords)
+        self.assertRegex(self.ok("tasks", "show", "keywords"), r"held to:\n.*1 to 5, each of at most 16 characters, \"、\" between")
+        self.assertRegex(self.ok("tasks", "show", "next", "--tasks", self.folder), r"held to:\n  升级处理\n  安抚\n")
+        self.assertEqual(json.loads(self.ok("tasks", "show", "next", "--json", "--tasks", self.folder))["constraint"],
+                         {"kind": "one_of", "values": ["升级处理", "安抚"]})
+        self.assertNotIn("held to", self.ok("tasks", "show", "summary"))
+
     def test_the_tests_of_the_task_files_pass(self):
         self.assertRegex(self.ok("tasks", "test", "sentiment"), r"\d+ passed, 0 failed\n$")
 

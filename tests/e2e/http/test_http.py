@@ -82,6 +82,8 @@ class Routes(HttpTest):
         _, tasks = self.server.get("/v1/tasks")
         self.assertIn("sentiment", [t["name"] for t in tasks["data"]])
         self.assertEqual(self.server.get("/v1/tasks/sentiment")[1], next(t for t in tasks["data"] if t["name"] == "sentiment"))
+        self.assertEqual({t["name"]: t["constraint"] for t in tasks["data"] if "constraint" in t},
+                         {"keywords": {"kind": "keywords", "separator": "、", "max_items": 5, "max_characters": 16}})
         self.assert_error(self.server.get("/v1/tasks/nonsense"), 404, None, "task_not_found")
 
     def test_the_wrong_method_names_the_right_ones(self):
