@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/batch_calibration.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/locale.h"
@@ -36,6 +37,7 @@ typedef struct batch {
     row_reader reader;
     row_writer writer;
     resume_point resume;
+    batch_calibration *calibration; /* or NULL */
     progress progress;
     item *ring;
     size_t capacity, first, n;
@@ -87,6 +89,8 @@ static int reopen_output(batch *b) {
     int fd = open(b->out_path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || !header) return report_failure(TR("cannot open %s: %s", "无法打开 %s：%s"), b->out_path, strerror(errno));
     qaio_status status = find_resume_point(&b->resume, fd, b->out_format, header, n, &err);
+    if (!status && b->calibration && b->resume.n_rows)
+        status = batch_calibration_restore(b->calibration, &b->choice, fd, b->out_format, b->resume.n_rows, &err);
     if (status) {
         report_failure(TR("cannot go on with %s: %s", "无法继续 %s：%s"), b->out_path, err.message);
     } else if (ftruncate(fd, (off_t)b->resume.n_bytes) != 0 || lseek(fd, 0, SEEK_END) < 0 || !(b->out = fdopen(fd, "w"))) {
@@ -105,6 +109,18 @@ static int open_output(batch *b) {
     return b->out ? EXIT_DONE : report_failure(TR("cannot write %s: %s", "无法写入 %s：%s"), b->out_path, strerror(errno));
 }
 
+/* After the tasks and the formats are known. */
+static int prepare_calibration(batch *b) {
+    if (!b->settings->batch_calibration) return EXIT_DONE;
+    if (b->out_format == FORMAT_TXT)
+        return report_usage("%s", TR("--batch-calibration needs OUT as csv or jsonl: a txt file has no place for the raw probabilities",
+                                     "--batch-calibration 的输出须为 csv 或 jsonl：txt 没有原始概率的位置"));
+    if (!b->choice.n_labels)
+        return report_usage("%s", TR("--batch-calibration: none of the tasks has labels", "--batch-calibration：没有分类任务"));
+    if (!(b->calibration = mem_zalloc(sizeof *b->calibration))) return report_failure("%s", TR("out of memory", "内存不足"));
+    return EXIT_DONE;
+}
+
 static int prepare(batch *b) {
     const settings *s = b->settings;
     int status = choose_format(&b->in_format, "format", s->format, b->in_path, FORMAT_NONE);
@@ -113,6 +129,7 @@ static int prepare(batch *b) {
     if (!status) status = check_output(b);
     if (!status) status = open_resident(&b->resident, s, false);
     if (!status) status = choose_tasks(&b->choice, s, resident_tasks(b->resident), s->operands.items[0]);
+    if (!status) status = prepare_calibration(b);
     if (status) return status;
     qaio_error err;
     qaio_status opened = row_reader_open(&b->reader, b->in, b->in_format, s->column, &err);
@@ -123,6 +140,7 @@ static int prepare(batch *b) {
     b->capacity = MAX_JOBS_AHEAD / b->choice.n;
     if (!(b->ring = mem_array(b->capacity, sizeof *b->ring))) return report_failure("%s", TR("out of memory", "内存不足"));
     row_writer_init(&b->writer, b->out_format, &b->reader.columns, &b->choice, resident_model_name(b->resident));
+    b->writer.has_raw = b->calibration != NULL;
     status = open_output(b);
     b->writer.out = b->out;
     return status;
@@ -143,6 +161,7 @@ static void finish_first(batch *b) {
     item *it = &b->ring[b->first];
     bool has_analysis = it->analysis.choice != NULL;
     if (has_analysis) analysis_finish(&it->analysis);
+    if (has_analysis && b->calibration) batch_calibration_apply(b->calibration, &it->analysis);
     const qaio_error *err = it->row.status ? &it->row.error : has_analysis ? analysis_error(&it->analysis) : NULL;
     if (err && b->n_failed++ == 0) b->first_error = *err;
     errno = 0;
@@ -247,6 +266,7 @@ int command_batch(const settings *s) {
     if (b.out && b.out != stdout && fclose(b.out) != 0 && !status)
         status = report_failure(TR("cannot write %s: %s", "无法写入 %s：%s"), b.out_path, strerror(errno));
     mem_free(b.ring);
+    mem_free(b.calibration);
     row_reader_close(&b.reader);
     resident_close(b.resident);
     if (b.in > STDIN_FILENO) close(b.in);

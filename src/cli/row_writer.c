@@ -2,15 +2,17 @@
 
 #include <string.h>
 
+#include "cli/batch_calibration.h"
 #include "cli/json_out.h"
-
-#define MAX_COLUMN_NAME (TASK_NAME_BYTES + 16)
 
 void row_writer_init(row_writer *w, file_format format, const row_columns *columns, const task_choice *choice, const char *model_name) {
     *w = (row_writer){.format = format, .columns = columns, .choice = choice, .model_name = model_name};
 }
 
-void row_writer_deinit(row_writer *w) { str_deinit(&w->line); }
+void row_writer_deinit(row_writer *w) {
+    str_deinit(&w->line);
+    str_deinit(&w->name);
+}
 
 static bool write_line(row_writer *w) {
     if (w->line.failed) return false;
@@ -20,27 +22,39 @@ static bool write_line(row_writer *w) {
 
 /* ---- CSV ---- */
 
-static size_t n_added(const task_choice *choice) { return choice->n + choice->n_labels + 1; }
+static size_t n_columns(const row_writer *w, const task *t) { return t->kind != TASK_LABEL ? 1 : 2 + (w->has_raw ? t->n_labels : 0); }
 
-/* The name of an added column: those of the tasks in order, then "error". */
-static void added_name(const task_choice *choice, size_t i, char out[MAX_COLUMN_NAME]) {
-    for (size_t t = 0; t < choice->n; t++) {
-        bool is_label = choice->tasks[t]->kind == TASK_LABEL;
-        size_t n = is_label ? 2 : 1;
-        if (i < n) {
-            snprintf(out, MAX_COLUMN_NAME, "%s_%s", choice->tasks[t]->name, !is_label ? "reply" : i == 0 ? "label" : "probability");
-            return;
-        }
-        i -= n;
-    }
-    snprintf(out, MAX_COLUMN_NAME, "error");
+static size_t n_added(const row_writer *w) {
+    size_t n = 1;
+    for (size_t i = 0; i < w->choice->n; i++) n += n_columns(w, w->choice->tasks[i]);
+    return n;
 }
 
-static bool is_replaced(const row_writer *w, const char *name) {
-    for (size_t i = 0; i < n_added(w->choice); i++) {
-        char added[MAX_COLUMN_NAME];
-        added_name(w->choice, i, added);
-        if (strcmp(added, name) == 0) return true;
+static void name_column(str *out, const task *t, size_t i) {
+    if (i >= 2)
+        batch_raw_column(out, t, i - 2);
+    else
+        str_printf(out, "%s_%s", t->name, t->kind != TASK_LABEL ? "reply" : i == 0 ? "label" : "probability");
+}
+
+/* The name of an added column: those of the tasks in order, then "error".  Valid until the next call. */
+static const str *added_name(row_writer *w, size_t i) {
+    str_clear(&w->name);
+    size_t t = 0;
+    for (; t < w->choice->n && i >= n_columns(w, w->choice->tasks[t]); t++) i -= n_columns(w, w->choice->tasks[t]);
+    if (t < w->choice->n)
+        name_column(&w->name, w->choice->tasks[t], i);
+    else
+        str_puts(&w->name, "error");
+    w->line.failed |= w->name.failed;
+    return &w->name;
+}
+
+static bool is_replaced(row_writer *w, const char *name) {
+    size_t n = n_added(w), length = strlen(name);
+    for (size_t i = 0; i < n; i++) {
+        const str *added = added_name(w, i);
+        if (added->len == length && memcmp(added->data, name, length) == 0) return true;
     }
     return false;
 }
@@ -61,10 +75,9 @@ const char *row_writer_header(row_writer *w, size_t *n) {
         add_field(&w->line, name, strlen(name), is_first);
         is_first = false;
     }
-    for (size_t i = 0; i < n_added(w->choice); i++) {
-        char name[MAX_COLUMN_NAME];
-        added_name(w->choice, i, name);
-        add_field(&w->line, name, strlen(name), is_first);
+    for (size_t i = 0; i < n_added(w); i++) {
+        const str *name = added_name(w, i);
+        add_field(&w->line, name->data, name->len, is_first);
         is_first = false;
     }
     str_putc(&w->line, '\n');
@@ -77,17 +90,25 @@ void row_writer_begin(row_writer *w) {
     if (row_writer_header(w, &n) && n) write_line(w);
 }
 
+static void add_label(row_writer *w, const task *t, const label_answer *a, bool is_first) {
+    char number[32] = "";
+    const char *label = !a ? "" : a->is_unsure ? "unsure" : t->labels[a->label].id;
+    add_field(&w->line, label, strlen(label), is_first);
+    if (a) snprintf(number, sizeof number, "%.6f", a->probabilities[a->label]);
+    add_field(&w->line, number, strlen(number), false);
+    for (size_t i = 0; w->has_raw && i < t->n_labels; i++) {
+        if (a) snprintf(number, sizeof number, "%.*g", JSON_DIGITS, a->raw[i]);
+        add_field(&w->line, number, strlen(number), false);
+    }
+}
+
 static void add_answers(row_writer *w, const analysis *a, bool is_first) {
     for (size_t i = 0; i < w->choice->n; i++) {
         const task *t = w->choice->tasks[i];
         const task_run *run = a ? &a->runs[i] : NULL;
         if (run && run->status) run = NULL;
         if (t->kind == TASK_LABEL) {
-            char p[32] = "";
-            const char *label = !run ? "" : run->answer.is_unsure ? "unsure" : t->labels[run->answer.label].id;
-            if (run) snprintf(p, sizeof p, "%.6f", run->answer.probabilities[run->answer.label]);
-            add_field(&w->line, label, strlen(label), is_first);
-            add_field(&w->line, p, strlen(p), false);
+            add_label(w, t, run ? &run->answer : NULL, is_first);
         } else {
             add_field(&w->line, run && run->text.data ? run->text.data : "", run ? run->text.len : 0, is_first);
         }

@@ -31,7 +31,7 @@ typedef struct settings {
     bool no_mood;
     /* batch */
     const char *column, *format, *output_format;
-    bool force, resume, progress, quiet;
+    bool force, resume, batch_calibration, progress, quiet;
     /* tasks calibrate */
     const char *label_column;
     bool dry_run, remove;

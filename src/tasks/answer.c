@@ -21,12 +21,12 @@ static json_t *by_label(const task *t, const double *values) {
 json_t *answer_to_json(const label_answer *a, const char *model_name) {
     const task *t = a->task;
     const task_label *label = &t->labels[a->label];
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:I, s:o*, s:o*}", "task", t->name, "label",
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:I, s:o*, s:o*, s:s*}", "task", t->name, "label",
                      a->is_unsure ? "unsure" : label->id, "text", a->is_unsure ? "" : label->text, "emoji",
                      a->is_unsure ? "" : label->emoji, "probability", number(a->probabilities[a->label]), "probabilities",
                      by_label(t, a->probabilities), "raw", by_label(t, a->raw), "calibrated", a->is_calibrated, "model", model_name,
                      "task_version", (json_int_t)t->version, "crisis", t->crisis.text ? json_boolean(answer_is_crisis(a)) : NULL,
-                     "label_mass", a->has_mass ? number(a->mass) : NULL);
+                     "label_mass", a->has_mass ? number(a->mass) : NULL, "calibration", a->is_batch_calibrated ? "batch" : NULL);
 }
 
 static const char *kind_name(task_kind kind) { return kind == TASK_LABEL ? "label" : kind == TASK_CHAT ? "chat" : "generate"; }

@@ -6,8 +6,9 @@
 
 #include "tasks/resident.h"
 
-/* {"task","label","text","emoji","probability","probabilities":{id: p},"raw":{id: p},"calibrated","model","task_version"}, and "label_mass"
- * when it was asked for; "label" is "unsure" and "text" "" below the task's threshold.  A new reference; NULL when out of memory. */
+/* {"task","label","text","emoji","probability","probabilities":{id: p},"raw":{id: p},"calibrated","model","task_version"}, "label_mass"
+ * when it was asked for, and "calibration": "batch" where the texts of a batch did it; "label" is "unsure" and "text" "" below the task's
+ * threshold.  A new reference; NULL when out of memory. */
 json_t *answer_to_json(const label_answer *answer, const char *model_name);
 
 /* {"name","version","title":{"zh","en"},"kind","layout","labels":[{"id","text","emoji"}],"weak_with":[model names]}; a chat task also

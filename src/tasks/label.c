@@ -278,6 +278,14 @@ static double mass_of(const label_read *read, const double *logprobs) {
     return sum;
 }
 
+void label_answer_conclude(label_answer *a) {
+    a->label = 0;
+    for (size_t i = 1; i < a->task->n_labels; i++)
+        if (a->probabilities[i] > a->probabilities[a->label]) a->label = i;
+    /* Also unsure where a broken model gives no number. */
+    a->is_unsure = !(a->probabilities[a->label] >= a->task->abstain_below);
+}
+
 static void fill_answer(label_answer *out, const label_read *read, const double *scores) {
     const task *t = read->task;
     const job_result *result = &read->source->result;
@@ -291,10 +299,7 @@ static void fill_answer(label_answer *out, const label_read *read, const double 
     memcpy(out->probabilities, out->raw, sizeof out->raw);
     out->is_calibrated = read->calibration != NULL;
     if (read->calibration) calibration_apply(read->calibration, t->n_labels, out->raw, out->probabilities);
-    for (size_t i = 1; i < t->n_labels; i++)
-        if (out->probabilities[i] > out->probabilities[out->label]) out->label = i;
-    /* Also unsure where a broken model gives no number. */
-    out->is_unsure = !(out->probabilities[out->label] >= t->abstain_below);
+    label_answer_conclude(out);
 }
 
 qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err) {

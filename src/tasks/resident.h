@@ -87,6 +87,7 @@ typedef struct label_answer {
     double raw[TASK_MAX_LABELS];           /* probabilities over the labels as the model gives them, in the order of task->labels */
     double probabilities[TASK_MAX_LABELS]; /* calibrated, where the task has a calibration; else the same */
     bool is_calibrated;
+    bool is_batch_calibrated;  /* by the texts of its batch (batch_prior.h) */
     bool has_mass;             /* it was asked for */
     double mass;               /* the probability that the model would go on with one of the labels at all */
     size_t n_prompt, n_cached; /* tokens; of reads that share a prompt the first counts it */
@@ -117,6 +118,8 @@ qaio_status labels_start(label_read **reads, resident *r, const label_request *r
 bool label_wait(label_read *read, int timeout_ms);
 /* Waits and frees, also on failure. */
 qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err);
+/* Finds label and is_unsure anew, for probabilities that were changed. */
+void label_answer_conclude(label_answer *answer);
 /* label_finish still has to be called; it returns QAIO_ERR_CANCELLED, or the answer if it was there, or comes for others that share its
  * prompt. */
 void label_cancel(label_read *read);

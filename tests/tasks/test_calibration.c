@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "tasks/batch_prior.h"
 #include "tasks/calibration.h"
 #include "tasks/resident.h"
 
@@ -447,6 +448,52 @@ static void a_calibration_that_does_not_fit_is_ignored_and_says_why(void **state
     resident_close(r);
 }
 
+/* ---- running batch calibration ---- */
+
+static task three_labels(double abstain_below) { return (task){.kind = TASK_LABEL, .n_labels = 3, .abstain_below = abstain_below}; }
+
+static void what_a_batch_leans_to_is_taken_off(void **state) {
+    (void)state;
+    task t = three_labels(0.5);
+    batch_prior p = {0};
+    label_answer leaning = {.task = &t, .raw = {0.9, 0.06, 0.04}}, other = {.task = &t, .raw = {0.6, 0.36, 0.04}};
+    for (size_t i = 0; i < 1000; i++) batch_prior_calibrate(&p, &leaning);
+    for (size_t i = 0; i < 3; i++) assert_true(fabs(leaning.probabilities[i] - 1.0 / 3) < 0.01); /* as all the others: it says nothing */
+    assert_true(leaning.is_unsure && leaning.is_calibrated && leaning.is_batch_calibrated);
+    batch_prior_calibrate(&p, &other);
+    assert_int_equal(other.label, 1); /* not the most probable one, but more than usual */
+    assert_true(fabs(other.probabilities[0] + other.probabilities[1] + other.probabilities[2] - 1) < 1e-12 && !other.is_unsure);
+    assert_true(other.raw[0] == 0.6);
+}
+
+static void the_first_text_of_a_batch_keeps_its_label(void **state) {
+    (void)state;
+    task t = three_labels(0);
+    batch_prior p = {0};
+    label_answer first = {.task = &t, .raw = {0.2, 0.7, 0.1}};
+    batch_prior_calibrate(&p, &first);
+    assert_int_equal(first.label, 1);
+    double fifth[3], sum = 0; /* of the prior four parts are even: p ~ raw / raw^(1/5) */
+    for (size_t i = 0; i < 3; i++) sum += fifth[i] = pow(first.raw[i], 0.8);
+    for (size_t i = 0; i < 3; i++) assert_true(fabs(first.probabilities[i] - fifth[i] / sum) < 1e-12);
+}
+
+static void numbers_that_are_no_probabilities_are_not_counted(void **state) {
+    (void)state;
+    static const double odd[] = {NAN, INFINITY, -0.1, 1.5};
+    task t = three_labels(0);
+    batch_prior p = {0};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        label_answer a = {.task = &t, .raw = {0.5, odd[i], 0.5}, .probabilities = {0.5, odd[i], 0.5}};
+        batch_prior_calibrate(&p, &a);
+        assert_false(a.is_batch_calibrated);
+    }
+    assert_int_equal(p.n, 0);
+    label_answer certain = {.task = &t, .raw = {1, 0, 0}};
+    for (size_t i = 0; i < 10; i++) batch_prior_calibrate(&p, &certain);
+    assert_true(isfinite(certain.probabilities[0]) && isfinite(certain.probabilities[1]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fit_recovers_the_temperature_and_the_biases),
@@ -465,6 +512,9 @@ int main(void) {
         cmocka_unit_test(garbage_is_refused),
         cmocka_unit_test(answers_are_calibrated_and_keep_the_raw_numbers),
         cmocka_unit_test(a_calibration_that_does_not_fit_is_ignored_and_says_why),
+        cmocka_unit_test(what_a_batch_leans_to_is_taken_off),
+        cmocka_unit_test(the_first_text_of_a_batch_keeps_its_label),
+        cmocka_unit_test(numbers_that_are_no_probabilities_are_not_counted),
     };
     return cmocka_run_group_tests(tests, open_home, close_home);
 }

@@ -1,6 +1,7 @@
 """qaio tasks calibrate from outside, with a cache directory of its own and texts of its own."""
 import csv
 import json
+import math
 import pathlib
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ SAD = ["等了两个小时", "饭都凉了", "送错了,也没人管", "太咸�
        "今天心情很差", "考试没考好", "手机丢了,难过"]
 
 
-class Calibrate(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
@@ -42,6 +43,8 @@ class Calibrate(unittest.TestCase):
             writer.writerows(rows)
         return path
 
+
+class Calibrate(Case):
     def rows(self, glad="positive", sad="negative"):
         return [row for pair in zip(GLAD, SAD) for row in ((pair[0], glad), (pair[1], sad))]
 
@@ -151,6 +154,74 @@ class Calibrate(unittest.TestCase):
     def test_a_folder_that_cannot_be_written_is_named(self):
         self.home.write_text("a file", encoding="utf-8")
         self.assertIn(str(self.home), self.refused(1, "tasks", "calibrate", "sentiment", self.write(self.rows())))
+
+class BatchCalibration(Case):
+    """qaio batch --batch-calibration: a running mean per label is taken off, and OUT is its state."""
+    BATCH = ("batch", "sentiment,emotion")
+
+    def setUp(self):
+        super().setUp()
+        texts = [text for pair in zip(SAD, GLAD) for text in pair]
+        texts[5] = ""  # a row that fails
+        self.source = self.write(list(enumerate(texts)), "in.csv", ("id", "text"))
+
+    def made(self, name, *more):
+        out = self.folder / name
+        self.ok(*self.BATCH, self.source, out, "--batch-calibration", "--quiet", *more)
+        return out
+
+    def answers(self, path):
+        return [json.loads(line).get("results") for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def test_the_running_mean_of_each_label_is_taken_off(self):
+        rows = self.answers(self.made("out.jsonl"))
+        self.ok(*self.BATCH, self.source, self.folder / "plain.jsonl")
+        sums, n = {}, 0
+        for row, plain in zip(rows, self.answers(self.folder / "plain.jsonl")):
+            if "error" in row[0]:
+                continue
+            answer, n = row[0], n + 1
+            self.assertTrue(answer["calibrated"])
+            self.assertEqual(answer["calibration"], "batch")
+            self.assertEqual(answer["raw"], plain[0]["raw"])
+            self.assertNotIn("calibration", plain[0])
+            for label, p in answer["raw"].items():
+                sums[label] = sums.get(label, 0) + math.log(p)
+            weights = {label: math.exp(math.log(p) - (sums[label] + 4 * math.log(1 / 2)) / (n + 4)) for label, p in answer["raw"].items()}
+            for label, p in answer["probabilities"].items():
+                self.assertAlmostEqual(p, weights[label] / sum(weights.values()), 12)
+            self.assertEqual(answer["label"], max(answer["probabilities"], key=answer["probabilities"].get))
+        self.assertEqual(n, len(rows) - 1)
+
+    def test_csv_has_both_probabilities(self):
+        with open(self.made("out.csv"), newline="", encoding="utf-8") as f:
+            rows = list(csv.DictReader(f))
+        for row, answer in zip(rows, self.answers(self.made("out.jsonl"))):
+            if row["error"]:
+                self.assertEqual(row["sentiment_raw_positive"], "")
+                continue
+            self.assertEqual(float(row["sentiment_raw_positive"]), answer[0]["raw"]["positive"])
+            self.assertEqual(row["emotion_probability"], f"{answer[1]['probability']:.6f}")
+
+    def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(self):  # promise 6
+        for suffix in ("csv", "jsonl"):
+            data = self.made(f"whole.{suffix}", "--threads", "1").read_bytes()
+            for cut in (0, 3, 200, len(data) // 3, len(data) // 2, len(data) - 1, len(data)):
+                (self.folder / f"part.{suffix}").write_bytes(data[:cut])
+                self.assertEqual(self.made(f"part.{suffix}", "--resume").read_bytes(), data, (suffix, cut))
+
+    def test_what_cannot_be_gone_on_with_is_refused(self):
+        for suffix in ("csv", "jsonl"):
+            plain = self.folder / f"plain.{suffix}"
+            self.ok(*self.BATCH, self.source, plain)
+            self.refused(2, *self.BATCH, self.source, plain, "--resume", "--batch-calibration")
+        other = self.made("other.jsonl")
+        self.assertIn("other tasks", self.refused(2, "batch", "emotion", self.source, other, "--resume", "--batch-calibration"))
+        other.write_text(other.read_text(encoding="utf-8").replace('"raw":{"positive":0', '"raw":{"positive":7'), encoding="utf-8")
+        self.assertIn("row 1 ", self.refused(2, *self.BATCH, self.source, other, "--resume", "--batch-calibration"))
+        self.assertIn("csv or jsonl", self.refused(2, *self.BATCH, self.source, self.folder / "x.txt", "--batch-calibration"))
+        self.assertIn("none of the tasks", self.refused(2, "batch", "keywords", self.source, self.folder / "x.csv", "--batch-calibration"))
+        self.assertFalse((self.folder / "x.txt").exists() or (self.folder / "x.csv").exists())
 
 
 if __name__ == "__main__":
