@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "engine/internal.h"
 #include "engine/queue.h"
+#include "engine/share.h"
 
 #define ROWS_BESIDE 32   /* rows of prompts in a step that others wait for */
 #define RECENT_MS   1000 /* a lane that had something to compute so lately may have again before the step ends */
@@ -184,7 +185,7 @@ static void gather_prompts(step *st, lane l, size_t *room) {
         engine_job *job = e->active[i];
         size_t first = st->n_spans, before = st->n_rows;
         qaio_error err;
-        if (job->lane != l || job->is_gathered || is_prompt_computed(job)) {
+        if (job->lane != l || job->is_gathered || is_prompt_computed(job) || share_prompt(e, job)) {
             i++;
             continue;
         }

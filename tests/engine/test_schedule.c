@@ -35,9 +35,9 @@ static void fixture_close(fixture *f) {
     golden_close(&f->g);
 }
 
-enum { MAX_PROMPT = 250, MAX_NEW = 24, N_LABELS = 2, LABEL_TOKENS = 3 };
+enum { MAX_PROMPT = 250, MAX_NEW = 24, N_LABELS = 2, LABEL_TOKENS = 3, N_COMMON = 40 };
 
-/* A job with its own prompt, by number. */
+/* A job with its own prompt, by number; long ones begin alike. */
 typedef struct order {
     size_t n_prompt;
     bool is_reply, is_bulk;
@@ -53,7 +53,8 @@ typedef struct order {
 
 static void make_order(order *o, int32_t number, size_t n_prompt, bool is_reply, bool is_bulk) {
     *o = (order){.n_prompt = n_prompt, .is_reply = is_reply, .is_bulk = is_bulk};
-    for (size_t i = 0; i < n_prompt; i++) o->ids[i] = (number * 37 + (int32_t)i * 11) % 199 + 1;
+    for (size_t i = 0; i < n_prompt; i++)
+        o->ids[i] = i < N_COMMON && n_prompt > 2 * N_COMMON ? (int32_t)i + 1 : (number * 37 + (int32_t)i * 11) % 199 + 1;
     for (int32_t l = 0; l < N_LABELS; l++) {
         for (int32_t i = 0; i < LABEL_TOKENS; i++) o->label_ids[l][i] = (number + 50 * l + i) % 199;
         o->labels[l] = (id_list){o->label_ids[l], LABEL_TOKENS};
@@ -241,6 +242,46 @@ static void replies_have_room_beside_more_scores_than_a_step_holds(void **state)
     fixture_close(&f);
 }
 
+enum { N_ALIKE = 8 };
+
+/* first_leaves: the job that computes for all of them is cancelled. */
+static void start_together(bool first_leaves) {
+    static order alone[N_ALIKE], together[N_ALIKE];
+    fixture f;
+    for (int32_t i = 0; i < N_ALIKE; i++) {
+        fixture_open(&f, 0);
+        make_order(&alone[i], i, 90 + (size_t)i, i % 2, i % 3 == 0);
+        submit(f.e, &alone[i], 0);
+        assert_int_equal(finish(&alone[i]), QAIO_OK);
+        assert_int_equal(alone[i].result.n_cached, 0);
+        fixture_close(&f);
+    }
+    fixture_open(&f, 0);
+    engine_hold(f.e);
+    for (int32_t i = 0; i < N_ALIKE; i++) {
+        make_order(&together[i], i, 90 + (size_t)i, i % 2, i % 3 == 0);
+        submit(f.e, &together[i], 0);
+    }
+    engine_release(f.e);
+    if (first_leaves) engine_cancel(together[2].job); /* the first read */
+    size_t n_computed = 0;
+    for (size_t i = 0; i < N_ALIKE; i++) {
+        qaio_status status = finish(&together[i]);
+        if (first_leaves && i == 2) continue;
+        assert_int_equal(status, QAIO_OK);
+        assert_true(is_same(&alone[i], &together[i]));
+        n_computed += together[i].result.n_cached < N_COMMON;
+    }
+    assert_true(n_computed < N_ALIKE / 2); /* one, where the hold did not run out */
+    fixture_close(&f);
+}
+
+static void jobs_that_start_together_compute_their_common_beginning_once(void **state) {
+    (void)state;
+    start_together(false);
+    for (int i = 0; i < 5; i++) start_together(true);
+}
+
 enum { N_CASES = 16, N_CALLERS = 4, N_ROUNDS = 40 };
 
 typedef struct traffic {
@@ -299,6 +340,7 @@ int main(void) {
         cmocka_unit_test(a_late_job_leaves_the_queue),
         cmocka_unit_test(a_late_reply_keeps_what_it_has),
         cmocka_unit_test(replies_have_room_beside_more_scores_than_a_step_holds),
+        cmocka_unit_test(jobs_that_start_together_compute_their_common_beginning_once),
         cmocka_unit_test(no_lane_deadline_or_lack_of_memory_changes_a_result),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
