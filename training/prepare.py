@@ -23,7 +23,7 @@ import numpy as np
 from prompts import (LABELS, OPENINGS, PROMPTS, analyst, choice_prompt, clean, fullwidth, key, pick, plain_weibo, vary)
 
 MAX_TOKENS = 512
-GROUP_TOKENS = 384      # conversations of one system prompt share it, as forks, up to so many tokens
+GROUP_TOKENS = 508      # conversations of one system prompt share it, as forks, up to so many tokens
 LABEL_WEIGHT = 4        # loss weight of a label's token; a token of text counts 1
 NGRAM = 6               # letters; an own text that shares half of an eval text's n-grams is left out
 COPIES = {("crisis", "是"): 12, ("sentiment", "正面"): 6}      # of an own text; the others 4: the rarer label would be given too seldom
@@ -284,8 +284,9 @@ def label(W, rng, task, text, answer, history):
         forks(W, rng, text, [(task, answer)], history)
 
 
-def cut(text, rng, most=160):
-    """Long reviews keep their beginning or their end."""
+def cut(text, rng):
+    """Long reviews keep their beginning or their end: short ones teach more labels an hour."""
+    most = rng.choice((50, 100, 160))
     return text if len(text) <= most else text[:most] if rng.random() < 0.5 else text[-most:]
 
 
