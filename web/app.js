@@ -3,11 +3,12 @@
 import { keepKey, listTasks, modelName } from './api.js';
 import { Chat } from './chat.js';
 import { focusBox, hint, setBusy, setText, setUpComposer } from './composer.js';
-import { language, t, translatePage } from './i18n.js';
+import { language, t, taskTitle, translatePage } from './i18n.js';
 import { announce, askKey, copyText, hideToast, showService, toast } from './notice.js';
-import { closeDrawer, drawCurve, drawTasks, isDrawerOpen, setUpDrawer } from './panel.js';
+import { closeDrawer, drawCurve, drawLayouts, drawTasks, isDrawerOpen, setUpDrawer } from './panel.js';
 import { change, settings } from './settings.js';
 import { TurnView, errorText, spoken } from './turn.js';
+import { choose, chosenWay, drawWays, setUpWays, waysAmong } from './ways.js';
 
 const RECONNECT_MS = 3000;
 const NEAR_END_PX = 48; // closer to the end than this, the reader follows the reply
@@ -17,6 +18,7 @@ const talk = $('talk');
 const narrow = matchMedia('(max-width: 560px)');
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
+let tasks = []; // of the service
 let labelTasks = [];
 let service = { state: 'connecting', model: '' };
 let reconnectTimer = 0;
@@ -50,19 +52,20 @@ function showLatest() {
 
 const actions = {
   again: (turn) => {
-    answer(() => chat.rerun(turn, chosenTasks()));
+    answer(() => chat.rerun(turn, chosenReading()));
     focusBox();
   },
   edit: (turn) => {
     chat.remove(turn);
     setText(turn.text);
+    choose(turn.way);
     $('message').focus();
   },
   copy: async (text) => toast(t((await copyText(text)) ? 'copied' : 'copyFailed')),
 };
 
 function viewOf(turn) {
-  if (!views.has(turn)) views.set(turn, new TurnView(turn, () => labelTasks, actions));
+  if (!views.has(turn)) views.set(turn, new TurnView(turn, () => tasks, actions));
   return views.get(turn);
 }
 
@@ -83,9 +86,10 @@ function showTurn(turn) {
   setBusy(chat.isBusy);
 }
 
-function chosenTasks() {
-  if (!labelTasks.length) return settings.tasks; // the list has not arrived; the service knows
-  return labelTasks.map(({ name }) => name).filter((name) => settings.tasks.includes(name));
+function chosenReading() {
+  const { layout } = settings;
+  if (!labelTasks.length) return { tasks: settings.tasks, layout }; // the list has not arrived; the service knows
+  return { tasks: labelTasks.map(({ name }) => name).filter((name) => settings.tasks.includes(name)), layout };
 }
 
 /* start() begins a turn and resolves with it when it has ended. */
@@ -96,7 +100,7 @@ async function answer(start) {
   scrollToEnd();
   const turn = await end;
   if (!chat.turns.includes(turn)) return; // cleared meanwhile
-  if (turn.state !== 'failed') announce(spoken(turn, labelTasks));
+  if (turn.state !== 'failed') announce(spoken(turn, tasks));
   else announce(errorText(turn.error));
   if (turn.error?.kind === 'offline') connectSoon();
   if (turn.error?.kind === 'unauthorized' && (await obtainKey())) actions.again(turn);
@@ -104,7 +108,7 @@ async function answer(start) {
 
 function send(text) {
   if (chat.isBusy) return false;
-  answer(() => chat.send(text, chosenTasks()));
+  answer(() => chat.send(text, chosenReading(), chosenWay()));
   focusBox();
   return true;
 }
@@ -120,7 +124,8 @@ function clear() {
 async function connect() {
   clearTimeout(reconnectTimer);
   try {
-    const [model, tasks] = await Promise.all([modelName(), listTasks()]);
+    const [model, listed] = await Promise.all([modelName(), listTasks()]);
+    tasks = listed;
     // A plain prompt is for base models, which do not chat.
     labelTasks = tasks.filter(({ kind, layout }) => kind === 'label' && layout !== 'plain');
     service = { state: 'ready', model };
@@ -134,7 +139,7 @@ async function connect() {
 }
 
 function connectSoon() {
-  service = { state: 'offline', model: '' };
+  service.state = 'offline';
   showService(service.state);
   clearTimeout(reconnectTimer);
   reconnectTimer = setTimeout(connect, RECONNECT_MS);
@@ -168,11 +173,17 @@ function toggleLanguage() {
   showEverything();
 }
 
+function showHint() {
+  const way = chosenWay();
+  hint(narrow.matches, way && taskTitle(way));
+}
+
 function showEverything() {
   translatePage();
-  hint(narrow.matches);
+  drawWays(waysAmong(tasks, service.model));
   showService(service.state, service.model);
   drawTasks(labelTasks);
+  drawLayouts();
   views.clear();
   showAll();
 }
@@ -185,13 +196,14 @@ function escape(event) {
 
 setUpComposer({ onSend: send, onStop: () => chat.stop() });
 setUpDrawer();
+setUpWays(showHint);
 for (const button of document.querySelectorAll('.examples button')) button.addEventListener('click', () => send(button.textContent));
 $('language').addEventListener('click', toggleLanguage);
 $('theme').addEventListener('click', toggleTheme);
 $('clear').addEventListener('click', clear);
 $('latest').addEventListener('click', scrollToEnd);
 talk.addEventListener('scroll', showLatest, { passive: true });
-narrow.addEventListener('change', () => hint(narrow.matches));
+narrow.addEventListener('change', showHint);
 addEventListener('keydown', escape);
 showEverything();
 scrollToEnd();

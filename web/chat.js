@@ -9,13 +9,15 @@ const MAX_HISTORY_CHARS = 60000; // sent; the service shortens further to the mo
 
 const FINISHED = ['done', 'stopped', 'failed'];
 
-function newTurn(text) {
-  return { id: crypto.getRandomValues(new Uint32Array(2)).join('-'), text, ...blankAnswer([]) };
+/* way: the task that answers instead of the chat, or null. One that generates looks at the text alone: its turn is no part of the conversation. */
+function newTurn(text, way) {
+  const id = crypto.getRandomValues(new Uint32Array(2)).join('-');
+  return { id, text, way: way?.name ?? null, isAlone: way?.kind === 'generate', ...blankAnswer([]) };
 }
 
 /* state: reading (no reply text yet) -> replying -> done | stopped | failed */
 function blankAnswer(tasks) {
-  return { state: 'reading', tasks, answers: [], notice: '', reply: '', finish: null, usage: null, timings: null, dropped: 0, error: null };
+  return { state: 'reading', tasks, answers: [], route: null, notice: '', reply: '', finish: null, usage: null, timings: null, dropped: 0, error: null };
 }
 
 function isTurn(value) {
@@ -46,16 +48,16 @@ export class Chat {
     return this.#run !== null;
   }
 
-  /* Both resolve with the turn when it has ended, in whatever way; they never reject. */
-  send(text, tasks) {
-    const turn = newTurn(text);
+  /* Both resolve with the turn when it has ended, in whatever way; they never reject. reading: {tasks, layout} of the labels. */
+  send(text, reading, way) {
+    const turn = newTurn(text, way);
     this.turns = [...this.turns, turn].slice(-MAX_TURNS);
     this.#listener(null);
-    return this.#answer(turn, tasks);
+    return this.#answer(turn, reading);
   }
 
-  rerun(turn, tasks) {
-    return this.#answer(turn, tasks);
+  rerun(turn, reading) {
+    return this.#answer(turn, reading);
   }
 
   stop() {
@@ -81,13 +83,14 @@ export class Chat {
     this.#listener(null);
   }
 
-  async #answer(turn, tasks) {
+  async #answer(turn, { tasks, layout }) {
     const run = { turn, abort: new AbortController() };
     this.#run = run;
     Object.assign(turn, blankAnswer(tasks));
     this.#changed(turn);
     try {
-      const body = { text: turn.text, tasks, reply: true, history: this.#historyBefore(turn) };
+      const body = { text: turn.text, tasks, reply: turn.way ?? true, history: turn.isAlone ? [] : this.#historyBefore(turn) };
+      if (layout) body.layout = layout;
       for await (const { event, data } of analyze(body, run.abort.signal)) {
         if (run.abort.signal.aborted) break;
         this.#take(turn, event, data);
@@ -106,6 +109,8 @@ export class Chat {
   #take(turn, event, data) {
     if (event === 'label') {
       turn.answers.push(data);
+    } else if (event === 'route') {
+      turn.route = data.route;
     } else if (event === 'delta' && data.crisis) {
       turn.notice = data.text.trim(); // ours, not the model's: it is no part of the history
     } else if (event === 'delta') {
@@ -130,8 +135,8 @@ export class Chat {
   #historyBefore(turn) {
     const messages = [];
     let room = MAX_HISTORY_CHARS;
-    for (const { text, reply, state } of this.turns.slice(0, this.turns.indexOf(turn)).reverse()) {
-      if (state === 'failed' || !reply) continue;
+    for (const { text, reply, state, isAlone } of this.turns.slice(0, this.turns.indexOf(turn)).reverse()) {
+      if (state === 'failed' || !reply || isAlone) continue;
       room -= text.length + reply.length;
       if (room < 0) break;
       messages.unshift({ role: 'user', content: text }, { role: 'assistant', content: reply });

@@ -60,8 +60,10 @@ export function focusBox() {
   if (matchMedia('(pointer: fine)').matches) box.focus();
 }
 
-export function hint(isNarrow) {
-  box.placeholder = t(isNarrow ? 'placeholderShort' : 'placeholder');
+/* title: of what the text is for, or null: talking */
+export function hint(isNarrow, title) {
+  if (title) box.placeholder = t('placeholderWay', { title });
+  else box.placeholder = t(isNarrow ? 'placeholderShort' : 'placeholder');
 }
 
 function fit() {

@@ -1,9 +1,9 @@
-/* The side panel: the mood curve and the switches of the label tasks. On narrow windows it is a drawer. */
+/* The side panel: the mood curve, the switches of the label tasks, and how these are read. On narrow windows it is a drawer. */
 
 import { moodCurve } from './curve.js';
 import { el } from './dom.js';
 import { labelText, percent, t, taskTitle } from './i18n.js';
-import { change, settings } from './settings.js';
+import { LAYOUTS, change, settings } from './settings.js';
 
 const $ = (id) => document.getElementById(id);
 const narrow = matchMedia('(max-width: 900px)'); // as in style.css
@@ -37,6 +37,12 @@ function turn(name, isOn) {
   change({ tasks: isOn ? [...others, name] : others });
 }
 
+/* The layouts of the label tasks (docs/tasks.md); the first choice leaves it to each task. */
+export function drawLayouts() {
+  $('layout').replaceChildren(...[null, ...LAYOUTS].map((name) => el('option', { value: name ?? '', text: t(`layout_${name ?? 'default'}`) })));
+  $('layout').value = settings.layout ?? '';
+}
+
 /* ---- the drawer ---- */
 
 export function isDrawerOpen() {
@@ -58,6 +64,7 @@ function setOpen(isOpen) {
 }
 
 export function setUpDrawer() {
+  $('layout').addEventListener('change', () => change({ layout: $('layout').value || null }));
   $('open-panel').addEventListener('click', () => {
     setOpen(true);
     $('close-panel').focus();

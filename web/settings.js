@@ -1,6 +1,7 @@
 /* What the user chose, kept in this browser. Storage may be missing or full (private windows): the page then works without memory. */
 
 const KEY = 'qaio.settings';
+export const LAYOUTS = ['own', 'shared', 'probe'];
 
 export function load(key, fallback) {
   try {
@@ -23,6 +24,7 @@ const stored = load(KEY, {});
 export const settings = {
   theme: ['light', 'dark'].includes(stored.theme) ? stored.theme : null, // null: the system's
   language: ['zh', 'en'].includes(stored.language) ? stored.language : null, // null: the browser's
+  layout: LAYOUTS.includes(stored.layout) ? stored.layout : null, // of the label tasks; null: each task's own
   tasks: Array.isArray(stored.tasks) ? stored.tasks.filter((name) => typeof name === 'string') : ['sentiment', 'crisis'],
   knowsCrisis: stored.knowsCrisis === true, // the choice was made when there was a switch for it
 };

@@ -19,16 +19,29 @@ const ERROR_TEXTS = {
 /* What a screen reader hears of a finished turn. */
 export function spoken(turn, tasks) {
   const moods = turn.answers.filter(({ crisis }) => crisis !== false).map((answer) => `${titleOf(answer, tasks)} ${shownLabel(answer)} ${percent(answer.probability)}`);
-  return t('heard', { moods: moods.join(t('comma')), reply: [turn.notice, turn.reply || t('noWords')].filter(Boolean).join(' ') });
+  const reply = [turn.notice, turn.reply || t('noWords')].filter(Boolean).join(' ');
+  const said = t('heard', { way: wayTitle(turn, tasks) ?? t('reply'), reply });
+  return moods.length ? `${moods.join(t('comma'))}${t('period')}${said}` : said;
 }
 
 export function errorText({ kind, detail }) {
   return t(ERROR_TEXTS[kind] ?? 'errorServer', { message: detail });
 }
 
+function titleByName(name, tasks) {
+  const task = tasks.find((one) => one.name === name);
+  return task ? taskTitle(task) : name;
+}
+
 function titleOf(answer, tasks) {
-  const task = tasks.find((one) => one.name === answer.task);
-  return task ? taskTitle(task) : answer.task;
+  return titleByName(answer.task, tasks);
+}
+
+/* Of the task that answered instead of the chat, with the route that its labels chose; null: the chat. */
+function wayTitle(turn, tasks) {
+  if (!turn.way) return null;
+  const title = titleByName(turn.way, tasks);
+  return turn.route ? `${title} · ${taskTitle({ name: turn.route.id, title: turn.route.title })}` : title;
 }
 
 function shownLabel(answer) {
@@ -51,6 +64,8 @@ export class TurnView {
   #said = document.createTextNode('');
   #caret = el('span', { class: 'caret', 'aria-hidden': 'true' });
   #notice = el('div', { class: 'notice', role: 'note', lang: 'zh-CN', hidden: true });
+  #by = el('p', { class: 'by', hidden: true });
+  #words = el('ul', { class: 'keywords', hidden: true });
   #say = el('div', { class: 'say' });
   #foot = el('div', { class: 'meta' });
   #actions;
@@ -60,7 +75,7 @@ export class TurnView {
     this.#turn = turn;
     this.#getTasks = getTasks;
     this.#actions = actions;
-    this.#say.append(this.#said, this.#caret);
+    this.#say.append(this.#by, this.#words, this.#said, this.#caret);
     this.root = el(
       'article',
       { class: 'turn' },
@@ -71,17 +86,29 @@ export class TurnView {
   }
 
   update() {
-    const { state, answers, reply, tasks } = this.#turn;
+    const { state, answers, tasks } = this.#turn;
     this.root.dataset.state = state;
     if (answers.length !== this.#drawnAnswers || state !== 'replying') this.#drawMoods();
     this.#moods.hidden = tasks.length === 0 || this.#moods.childElementCount === 0;
     this.#drawNotice();
+    this.#drawReply();
+    this.#drawFoot();
+  }
+
+  #drawReply() {
+    const { state, reply, way } = this.#turn;
+    const tasks = this.#getTasks();
+    const { constraint } = tasks.find(({ name }) => name === way) ?? {};
+    const isList = constraint?.kind === 'keywords' && reply !== '';
     this.#say.hidden = !reply && (state === 'failed' || state === 'stopped');
     this.#caret.hidden = state !== 'reading' && state !== 'replying';
-    const text = state === 'done' && !reply ? t('noWords') : reply;
+    this.#by.hidden = !way;
+    this.#by.textContent = wayTitle(this.#turn, tasks) ?? '';
+    this.#words.hidden = !isList;
+    if (isList) this.#words.replaceChildren(...reply.split(constraint.separator).map((text) => el('li', { text })));
+    const text = isList ? '' : state === 'done' && !reply ? t('noWords') : reply;
     if (text.startsWith(this.#said.data)) this.#said.appendData(text.slice(this.#said.data.length));
     else this.#said.data = text;
-    this.#drawFoot();
   }
 
   #drawNotice() {

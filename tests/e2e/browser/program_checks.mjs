@@ -99,6 +99,19 @@ export async function programChecks(harness, path, screenshot) {
       assert.equal(await page.locator('.mood, .chip').count(), (await tasks.count()) - 1); // "no crisis" is no news
     }));
 
+  await harness.check('keywords are words of the text, beside its mood; what the built-in model does badly is not offered', () =>
+    harness.withPage(program.url, async (page) => {
+      assert.deepEqual(await page.locator('.way').allTextContents(), ['对话', '关键词']);
+      await page.click('[data-way="keywords"] input');
+      const text = '明天上午要去医院复查，记得带上病历。';
+      await page.fill('#message', text);
+      await page.press('#message', 'Enter');
+      await ended(page, 1);
+      const words = await page.locator('.keywords li').allTextContents();
+      assert.ok(words.length && words.every((word) => word && text.includes(word)), `${words}`);
+      assert.equal(await page.locator('.mood').count(), 1);
+    }));
+
   await harness.check('a crisis is met with the hotline first', () =>
     harness.withPage(program.url, async (page) => {
       await page.fill('#message', '我真的不想活了');
@@ -145,14 +158,20 @@ async function takePicture(harness, url, file, colorScheme) {
       const box = page.locator(`[data-task="${name}"] input`);
       if (await box.count()) await box.check();
     }
-    const texts = ['天气真不错,适合出去走走。', '今天考试没考好,心情很低落。', '我刚收到了梦寐以求的offer!'];
-    for (const [i, text] of texts.entries()) {
+    const says = [
+      ['keywords', '快递又丢了，客服电话一直打不通。'],
+      ['keywords', '我刚收到了梦寐以求的offer!'],
+      ['talking', '今天考试没考好,心情很低落。'],
+      ['keywords', '周末和朋友去爬山，看到了特别美的日出。'],
+    ];
+    for (const [i, [way, text]] of says.entries()) {
+      await page.click(`[data-way="${way}"] input`);
       await page.fill('#message', text);
       await page.press('#message', 'Enter');
       await ended(page, i + 1);
     }
-    await page.click('.turn:last-child [data-task="emotion"]');
+    await page.click('.turn:nth-child(3) [data-task="emotion"]');
     await page.locator('#talk').evaluate((box) => { box.scrollTop = box.scrollHeight; });
     await page.screenshot({ path: file });
-  }, { colorScheme, reducedMotion: 'reduce' });
+  }, { colorScheme, reducedMotion: 'reduce', viewport: { width: 1180, height: 820 } });
 }

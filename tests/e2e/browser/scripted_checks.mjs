@@ -224,6 +224,99 @@ async function conversation(on, service) {
     assert.equal(await page.locator('.turn:last-child .moods').isVisible(), false);
   });
 
+  const chooseWay = (page, name) => page.click(`[data-way="${name}"] input`);
+
+  await on('tasks that answer with a text are offered, but not those that this model does badly', replying('好。'), async (page) => {
+    assert.deepEqual(await page.locator('.way').allTextContents(), ['对话', '关键词', '润色', '客服回复']);
+    assert.equal(await page.locator('[data-way="talking"] input').isChecked(), true);
+    await page.click('#language');
+    assert.deepEqual(await page.locator('.way').allTextContents(), ['Chat', 'Keywords', 'Polish', 'Customer service']);
+  });
+
+  await on('keywords: choose, type, and the words appear one by one, beside the labels', null, async (page, context) => {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    const pause = gate();
+    service.script = async (exchange) => {
+      exchange.label('sentiment', 'negative', 0.97);
+      exchange.say('考', '试', '、', '心');
+      await pause.opened;
+      exchange.say('情');
+      exchange.done();
+    };
+    await chooseWay(page, 'keywords');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'message');
+    assert.match(await page.getAttribute('#message', 'placeholder'), /关键词/);
+    await say(page, EXAMPLES[0], 'replying');
+    await eventually('the first words', async () => (await page.locator('.keywords li').allTextContents()).join() === '考试,心');
+    pause.open();
+    await ended(page);
+    assert.deepEqual(service.requests[0], { text: EXAMPLES[0], tasks: ['sentiment', 'crisis'], reply: 'keywords', history: [], stream: true });
+    assert.deepEqual(await page.locator('.keywords li').allTextContents(), ['考试', '心情']);
+    assert.equal(await page.textContent('.by'), '关键词');
+    assert.equal(await page.locator('.mood.negative').count(), 1);
+    assert.match(await page.textContent('#announcer'), /负面 97%。关键词：考试、心情/);
+    await page.click('.copy');
+    await page.locator('#toast', { hasText: '已复制' }).waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), '考试、心情');
+    assert.equal(await page.locator('[data-way="keywords"] input').isChecked(), true, 'it stays chosen');
+  });
+
+  await on('a generated answer is no part of the conversation, and comes again by the same task', replying('第一句。'), async (page) => {
+    await say(page, '甲');
+    await chooseWay(page, 'polish');
+    service.script = replying('润色过的乙');
+    await say(page, '乙');
+    assert.deepEqual([service.requests[1].reply, service.requests[1].history], ['polish', []]);
+    await chooseWay(page, 'talking');
+    await page.reload();
+    await page.locator('.turn:last-child .by', { hasText: '润色' }).waitFor();
+    assert.equal(await page.locator('[data-way="talking"] input').isChecked(), true);
+    await page.click('.again:visible');
+    await eventually('asked again', () => service.requests.length === 3);
+    await ended(page);
+    assert.equal(service.requests[2].reply, 'polish');
+    await say(page, '丙');
+    assert.equal(service.requests[3].reply, true);
+    assert.deepEqual(service.requests[3].history, [{ role: 'user', content: '甲' }, { role: 'assistant', content: '第一句。' }]);
+    assert.equal(await page.locator('.turn:last-child .by').isVisible(), false);
+  });
+
+  await on('a reply that labels route says by which prompt, and is part of the conversation', null, async (page) => {
+    service.script = async (exchange) => {
+      exchange.label('sentiment', 'negative', 0.97);
+      exchange.event('route', { task: 'service', route: { id: 'soothe', title: { zh: '先道歉安抚', en: 'Apologise first' }, when: { sentiment: 'negative' } } });
+      exchange.say('真抱歉。');
+      exchange.done();
+    };
+    await chooseWay(page, 'service');
+    await say(page, '快递又丢了');
+    assert.equal(await page.textContent('.by'), '客服回复 · 先道歉安抚');
+    await say(page, '怎么办');
+    assert.equal(service.requests[1].reply, 'service');
+    assert.equal(service.requests[1].history.length, 2);
+  });
+
+  await on('a text whose words do not fit a task comes back with it', (exchange) => exchange.refuse(400, '900 tokens', 'context_length_exceeded'), async (page) => {
+    await chooseWay(page, 'polish');
+    await say(page, '很长的话', 'failed');
+    await chooseWay(page, 'talking');
+    await page.click('.edit');
+    assert.equal(await page.locator('[data-way="polish"] input').isChecked(), true);
+  });
+
+  await on('how labels are read can be chosen, and is remembered', replying('好。'), async (page) => {
+    await page.click('.advanced summary');
+    await page.selectOption('#layout', 'shared');
+    await say(page, '甲');
+    assert.equal(service.requests[0].layout, 'shared');
+    await page.reload();
+    await page.click('.advanced summary');
+    assert.equal(await page.inputValue('#layout'), 'shared');
+    await page.selectOption('#layout', '');
+    await say(page, '乙');
+    assert.equal('layout' in service.requests[1], false);
+  });
+
   await on('the curve has a point for every mood, high for positive', null, async (page) => {
     for (const [text, mood] of [['甲', 'negative'], ['乙', 'positive'], ['丙', 'negative']]) {
       service.script = async (exchange) => {
@@ -522,7 +615,9 @@ async function looks(on, service) {
         for (const { id, nodes } of violations) faults.push(`${where}: ${id} ${nodes.map(({ html }) => html.slice(0, 100)).join(' ')}`);
       };
       await page.evaluate(await readAxe());
+      await page.click('.advanced summary');
       await look('empty');
+      await page.click('[data-way="keywords"] input');
       await say(page, '甲');
       await page.click('.chip');
       service.script = (exchange) => exchange.refuse(500, 'x');

@@ -13,8 +13,8 @@ function labels(...pairs) {
   return pairs.map(([id, text, emoji = '']) => ({ id, text, emoji }));
 }
 
-function task(name, zh, en, kind, list = []) {
-  return { name, version: 1, title: { zh, en }, kind, layout: 'own', labels: list };
+function task(name, zh, en, kind, list = [], more = {}) {
+  return { name, version: 1, title: { zh, en }, kind, layout: 'own', labels: list, weak_with: [], ...more };
 }
 
 export const TASKS = [
@@ -23,8 +23,12 @@ export const TASKS = [
   task('intent', '意图', 'Intent', 'label', labels(['question', '提问'], ['complaint', '抱怨'], ['thanks', '感谢'], ['request', '请求'], ['share', '分享'], ['chat', '闲聊'])),
   task('urgency', '紧急程度', 'Urgency', 'label', labels(['urgent', '紧急'], ['normal', '普通'], ['relaxed', '不急'])),
   task('crisis', '危机识别', 'Crisis', 'label', labels(['yes', '是', '🆘'], ['no', '否'])),
-  task('keywords', '关键词', 'Keywords', 'generate'),
+  task('keywords', '关键词', 'Keywords', 'generate', [], { constraint: { kind: 'keywords', separator: '、', max_items: 5, max_characters: 16 } }),
+  task('summary', '一句话摘要', 'One-sentence summary', 'generate', [], { weak_with: ['another', 'qaio-mini-zh'] }),
+  task('polish', '润色', 'Polish', 'generate', [], { weak_with: ['another'] }),
+  task('raw', '续写', 'Go on', 'generate', [], { layout: 'plain' }),
   task('chat', '对话', 'Chat', 'chat'),
+  task('service', '客服回复', 'Customer service', 'chat'),
 ];
 
 export function answerOf(name, label, probability) {
