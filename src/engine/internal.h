@@ -76,10 +76,11 @@ struct engine {
     size_t n_active;
     size_t n_reserved; /* blocks promised to active jobs */
     lane_load lanes[N_LANES];
-    float *hidden;     /* [MODEL_MAX_ROWS, hidden stride] */
-    float *gathered;   /* [LOGIT_ROWS, hidden stride] */
-    float *logits;     /* [LOGIT_ROWS, vocab] */
-    float *raw_logits; /* [vocab]: one row as the model gave it, where log-probabilities are asked for */
+    bool replies_sit_out; /* the step at hand, never two in a row */
+    float *hidden;        /* [MODEL_MAX_ROWS, hidden stride] */
+    float *gathered;      /* [LOGIT_ROWS, hidden stride] */
+    float *logits;        /* [LOGIT_ROWS, vocab] */
+    float *raw_logits;    /* [vocab]: one row as the model gave it, where log-probabilities are asked for */
 
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows, and the shared part of jobs */

@@ -4,7 +4,8 @@
  *                  then, at once:        the runs of its scores, in the prompt's last step already where rows are left
  *                  generating:           one row, the token drawn last
  *
- * Every reply that generates has its row in every step: rows are cheap beside the pass over the weights.  Prompts share what a step has
+ * Every reply that generates has its row in every step: rows are cheap beside the pass over the weights.  Only where label reads are
+ * there it sits out every second step, so that a read does not wait for the rows of all streams as well.  Prompts share what a step has
  * room for, which is little where others wait for the step's end: label reads first, then replies, and bulk where nothing else is there.  A
  * lane that others went before is owed a quarter of their rows, and goes first for those. */
 #include "base/clock.h"
@@ -12,7 +13,7 @@
 #include "engine/queue.h"
 #include "engine/share.h"
 
-#define ROWS_BESIDE 32   /* rows of prompts in a step that others wait for */
+#define ROWS_BESIDE 48   /* rows of prompts in a step that others wait for */
 #define RECENT_MS   1000 /* a lane that had something to compute so lately may have again before the step ends */
 #define OWED_ROWS   16   /* a lane goes first when it is owed so many */
 #define MAX_OWED    64
@@ -158,15 +159,18 @@ static bool gathered(step *st, engine_job *job, size_t rows_before, qaio_status 
     return true;
 }
 
+static bool is_generating(const engine_job *job) { return job->kind == JOB_GENERATE && is_prompt_computed(job); }
+
 /* Running jobs: first the rows that decode, for which there is always room, then the runs of scores.  Backwards, as a job may end and leave
  * the list. */
 static void gather_running(step *st, bool with_bulk) {
     engine *e = st->e;
     qaio_error err;
-    for (size_t i = e->n_active; i-- > 0;) {
+    e->replies_sit_out = !e->replies_sit_out && e->lanes[LANE_READ].n_active;
+    for (size_t i = e->n_active; i-- > 0 && !e->replies_sit_out;) {
         engine_job *job = e->active[i];
         size_t before = st->n_rows;
-        if (job->kind != JOB_GENERATE || !is_prompt_computed(job) || (job->lane == LANE_BULK && !with_bulk)) continue;
+        if (!is_generating(job) || (job->lane == LANE_BULK && !with_bulk)) continue;
         qaio_status status = add_span(st, (span_owner){job, SCORE_NONE}, &job->kv, job->ids + job->kv.n_positions, 1, 1, &err);
         if (gathered(st, job, before, status, &err)) st->n_replies += job->lane == LANE_REPLY;
     }
@@ -219,7 +223,10 @@ static size_t room_for_prompts(const step *st) {
 static void settle(step *st) {
     engine *e = st->e;
     bool is_waiting[N_LANES] = {false};
-    for (size_t i = 0; i < e->n_active; i++) is_waiting[e->active[i]->lane] |= !e->active[i]->is_gathered;
+    for (size_t i = 0; i < e->n_active; i++) {
+        const engine_job *job = e->active[i];
+        is_waiting[job->lane] |= !job->is_gathered && (job->lane == LANE_BULK || !is_generating(job));
+    }
     for (size_t l = LANE_REPLY; l < N_LANES; l++) {
         lane_load *load = &e->lanes[l];
         size_t served = st->served[l], owed = load->owed + (st->n_rows - served + STEP_ROWS) / 4;
