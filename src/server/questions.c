@@ -8,7 +8,7 @@
 #include "server/generation.h"
 #include "server/internal.h"
 
-#define DECISIONS_AHEAD 16 /* at the same time; each is up to two reads */
+#define DECISIONS_AHEAD 16 /* at the same time; each is up to DECISION_MAX_ORDERS reads */
 
 /* ---- for the parsers ---- */
 
@@ -109,7 +109,7 @@ static qaio_status start_decisions(wave *w, resident *r, const decision_request 
         const question *q = &request->questions[w->n_started];
         const decision_question asked = {
             .instructions = q->instructions.data, .options = q->options, .n_options = q->n_options, .has_mass = request->has_mass};
-        bytes += 2 * (request->input.len + q->instructions.len);
+        bytes += DECISION_MAX_ORDERS * (request->input.len + q->instructions.len);
         if (is_held && bytes > HOLD_MAX_BYTES) {
             resident_release(r);
             is_held = false;

@@ -1,23 +1,26 @@
 #include "tasks/decision.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "tasks/label.h"
 
+/* One order of the options. */
 typedef struct ordered {
-    task task; /* with the options in one order */
+    task task;
     str system;
-    task_label labels[DECISION_MAX_OPTIONS];
     label_read *read;
 } ordered;
 
 struct decision {
     size_t n_options;
-    size_t n_orders;  /* 1, or 2: as given, reversed */
-    size_t n_started; /* of them */
-    ordered orders[2];
+    size_t n_orders, n_started;
+    size_t given[DECISION_MAX_OPTIONS]; /* label -> the option's place in the question */
+    task_label labels[DECISION_MAX_OPTIONS];
+    ordered orders[DECISION_MAX_ORDERS];
 };
 
 /* ---- wording: as the embedded model was trained ---- */
@@ -39,9 +42,9 @@ const char *decision_yes_or_no(const char *instructions, bool is_yes) {
     return is_yes ? "yes" : "no";
 }
 
-static void word_options(str *out, const decision_question *q, bool is_reversed, bool in_chinese) {
+static void word_options(str *out, const decision_question *q, const size_t *order, size_t first, bool in_chinese) {
     for (size_t i = 0; i < q->n_options; i++) {
-        const decision_option *option = &q->options[is_reversed ? q->n_options - 1 - i : i];
+        const decision_option *option = &q->options[order[(first + i) % q->n_options]];
         if (i > 0) str_puts(out, " / ");
         str_puts(out, option->text);
         if (!option->description || !option->description[0]) continue;
@@ -51,12 +54,35 @@ static void word_options(str *out, const decision_question *q, bool is_reversed,
     }
 }
 
-static void word_question(str *out, const decision_question *q, bool is_reversed) {
+static void word_question(str *out, const decision_question *q, const size_t *order, size_t first) {
     bool in_chinese = is_chinese(q->instructions);
     str_puts(out, q->instructions);
     str_puts(out, in_chinese ? " 只输出一个选项：" : " Answer with exactly one option: ");
-    word_options(out, q, is_reversed, in_chinese);
+    word_options(out, q, order, first, in_chinese);
     str_puts(out, in_chinese ? "。" : ".");
+}
+
+/* ---- orders ---- */
+
+static int compare_options(const void *a, const void *b) {
+    const decision_option *x = *(const decision_option *const *)a, *y = *(const decision_option *const *)b;
+    int by_text = strcmp(x->text, y->text);
+    if (by_text) return by_text;
+    int by_description = strcmp(x->description ? x->description : "", y->description ? y->description : "");
+    return by_description ? by_description : (x > y) - (x < y);
+}
+
+/* The order of their texts, whatever the caller's is: the same options are the same question. */
+static void sort_options(size_t *order, const decision_question *q) {
+    const decision_option *sorted[DECISION_MAX_OPTIONS];
+    for (size_t i = 0; i < q->n_options; i++) sorted[i] = &q->options[i];
+    qsort(sorted, q->n_options, sizeof *sorted, compare_options);
+    for (size_t i = 0; i < q->n_options; i++) order[i] = (size_t)(sorted[i] - q->options);
+}
+
+static size_t count_orders(size_t n_options) {
+    if (n_options <= DECISION_MAX_ORDERS) return n_options;
+    return n_options <= DECISION_MAX_SOME_ORDERS ? DECISION_SOME_ORDERS : 1;
 }
 
 /* ---- reading ---- */
@@ -67,21 +93,19 @@ static void word_question(str *out, const decision_question *q, bool is_reversed
 /* A task owns its texts when it comes from a file; here they are borrowed. */
 static char *borrowed(const char *text) { return (char *)(uintptr_t)text; }
 
-static qaio_status order_start(ordered *o, resident *r, const decision_question *q, bool is_reversed, const char *input, size_t n,
+static qaio_status order_start(decision *d, ordered *o, resident *r, const decision_question *q, const char *input, size_t n,
                                qaio_error *err) {
-    word_question(&o->system, q, is_reversed);
+    size_t k = (size_t)(o - d->orders);
+    word_question(&o->system, q, d->given, k * d->n_options / d->n_orders);
     if (o->system.failed) return error_memory(err);
-    /* The labels stay in the given order: only the prompt is reversed. */
-    for (size_t i = 0; i < q->n_options; i++)
-        o->labels[i] = (task_label){.id = borrowed(q->options[i].text), .text = borrowed(q->options[i].text), .emoji = borrowed("")};
     o->task = (task){.name = borrowed("decision"),
                      .title_zh = borrowed(""),
                      .title_en = borrowed(""),
                      .kind = TASK_LABEL,
                      .layout = LAYOUT_OWN,
                      .system = o->system.data,
-                     .labels = o->labels,
-                     .n_labels = q->n_options,
+                     .labels = d->labels,
+                     .n_labels = d->n_options,
                      .score = OPTION_SCORE};
     const task *t = &o->task;
     label_request request = {.tasks = &t, .n_tasks = 1, .has_mass = q->has_mass};
@@ -93,18 +117,31 @@ static void decision_free(decision *d) {
     mem_free(d);
 }
 
+static decision *decision_new(const decision_question *q) {
+    decision *d = mem_zalloc(sizeof *d);
+    if (!d) return NULL;
+    d->n_options = q->n_options;
+    d->n_orders = count_orders(q->n_options);
+    sort_options(d->given, q);
+    for (size_t i = 0; i < q->n_options; i++) {
+        char *text = borrowed(q->options[d->given[i]].text);
+        d->labels[i] = (task_label){.id = text, .text = text, .emoji = borrowed("")};
+    }
+    return d;
+}
+
 qaio_status decision_start(decision **out, resident *r, const decision_question *q, const char *input, size_t n, qaio_error *err) {
     if (q->n_options < 2 || q->n_options > DECISION_MAX_OPTIONS)
         return error_set(err, QAIO_ERR_ARGUMENT, "%zu options; a question has 2 to %d", q->n_options, DECISION_MAX_OPTIONS);
-    decision *d = mem_zalloc(sizeof *d);
+    decision *d = decision_new(q);
     if (!d) return error_memory(err);
-    d->n_options = q->n_options;
-    d->n_orders = q->n_options <= DECISION_MAX_TWO_ORDERS ? 2 : 1;
+    bool is_held = hold_for(r, d->n_orders * (strlen(q->instructions) + n));
     qaio_status status = QAIO_OK;
     while (!status && d->n_started < d->n_orders) {
-        status = order_start(&d->orders[d->n_started], r, q, d->n_started == 1, input, n, err);
+        status = order_start(d, &d->orders[d->n_started], r, q, input, n, err);
         if (!status) d->n_started++;
     }
+    if (is_held) resident_release(r);
     if (!status) {
         *out = d;
         return QAIO_OK;
@@ -149,7 +186,7 @@ qaio_status decision_finish(decision *d, decision_answer *out, qaio_error *err) 
             if (!status) status = read;
             continue;
         }
-        for (size_t k = 0; k < d->n_options; k++) out->probabilities[k] += answer.raw[k] / (double)d->n_orders;
+        for (size_t k = 0; k < d->n_options; k++) out->probabilities[d->given[k]] += answer.raw[k] / (double)d->n_orders;
         out->mass += answer.mass / (double)d->n_orders;
         out->n_prompt += answer.n_prompt;
         out->n_cached += answer.n_cached;

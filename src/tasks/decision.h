@@ -7,9 +7,12 @@
 
 #define DECISION_MAX_OPTIONS      255
 #define DECISION_MAX_OPTION_BYTES 1024
-/* Up to here the options are read in the given order and in the reverse, and the two are averaged: small models prefer a place in a list.
- */
-#define DECISION_MAX_TWO_ORDERS 8
+/* Small models prefer a place in a list.  So the options are put into the order of their texts, which makes the caller's order not matter
+ * at all, and read in rotations of it that are averaged: up to DECISION_MAX_ORDERS options in all of them, up to DECISION_MAX_SOME_ORDERS
+ * in a few, more in one (docs/decisions.md has the figures). */
+#define DECISION_MAX_ORDERS      6
+#define DECISION_MAX_SOME_ORDERS 32
+#define DECISION_SOME_ORDERS     4
 
 _Static_assert(DECISION_MAX_OPTIONS <= TASK_MAX_LABELS, "an option is a label");
 
@@ -39,7 +42,8 @@ typedef struct decision_answer {
     size_t n_prompt, n_cached; /* tokens, of all reads */
 } decision_answer;
 
-/* The question's texts are borrowed until decision_finish, the input is copied.  Fails as label_start does. */
+/* Starts all orders in one pass.  The question's texts are borrowed until decision_finish, the input is copied.  Fails as label_start does.
+ */
 qaio_status decision_start(decision **out, resident *r, const decision_question *q, const char *input, size_t n, qaio_error *err);
 /* Waits until decision_finish would not wait, at most about timeout_ms; false: not yet. */
 bool decision_wait(decision *d, int timeout_ms);

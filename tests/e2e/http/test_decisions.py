@@ -54,13 +54,13 @@ class Decisions(Program):
     def test_the_order_of_options_changes_nothing(self):
         given, turned = self.decide(choice(*MOODS), choice(*reversed(MOODS))).answers
         for a, b in zip(given.probabilities, reversed(turned.probabilities)):
-            self.assertAlmostEqual(a.probability, b.probability, places=9)
+            self.assertEqual(a.probability, b.probability)
 
-    def test_usage_counts_the_tokens_of_both_orders(self):
+    def test_usage_counts_the_tokens_of_all_orders(self):
         one = self.decide(choice(*MOODS)).usage
         two = self.decide(choice(*MOODS), choice(*MOODS)).usage
         self.assertEqual(two.input_tokens, 2 * one.input_tokens)
-        self.assertEqual(one.input_tokens % 2, 0)
+        self.assertGreater(one.input_tokens, len(MOODS) * (len(ANGRY) // 2))  # the text is read once an order
         for usage in (one, two):
             self.assertGreater(usage.input_tokens, usage.input_tokens_details.cached_tokens)
             self.assertEqual(usage.total_tokens, usage.input_tokens + usage.output_tokens)
