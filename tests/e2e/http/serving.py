@@ -68,9 +68,15 @@ class Server:
 
     def becomes_active(self, n, within=10.0):
         """Whether the engine has n jobs in time."""
+        return self.becomes(lambda active: active == n, within)
+
+    def becomes_active_at_least(self, n, within=10.0):
+        return self.becomes(lambda active: active >= n, within)
+
+    def becomes(self, is_so, within):
         end = time.monotonic() + within
         while time.monotonic() < end:
-            if self.metric("qaio_jobs_active") == n:
+            if is_so(self.metric("qaio_jobs_active")):
                 return True
             time.sleep(0.02)
         return False
