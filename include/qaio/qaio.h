@@ -139,7 +139,7 @@ QAIO_API void qaio_cancel(qaio_canceller *canceller);
 
 /* ---- labels ---- */
 
-#define QAIO_MAX_TASKS 16 /* in one call */
+#define QAIO_MAX_TASKS 64 /* in one call */
 
 #define QAIO_UNSURE (-1) /* the most probable label's probability is below the task's abstain_below */
 #define QAIO_FAILED (-2) /* no answer; qaio_answers_status says why */
@@ -155,6 +155,21 @@ typedef struct qaio_answers qaio_answers;
  * QAIO_ERR_MEMORY.  Waits where the queue is full.  Thread-safe. */
 QAIO_API qaio_status qaio_read(qaio_answers **out, qaio_model *model, const char *const *tasks, size_t n_tasks, const char *const *texts,
                                const size_t *text_bytes, size_t n_texts, qaio_canceller *canceller, qaio_error *err);
+
+typedef struct qaio_read_options {
+    size_t size;        /* set by qaio_read_options_init */
+    const char *layout; /* read all tasks in this layout: "own", "shared" or "probe" (tasks of layout plain stay as they are), without a
+                           calibration where it is not the task's; NULL: each task's own */
+    qaio_canceller *canceller; /* or NULL */
+} qaio_read_options;
+
+/* Fills in the defaults; size is sizeof(qaio_read_options).  options NULL, or a size that is none: nothing happens. */
+QAIO_API void qaio_read_options_init(qaio_read_options *options, size_t size);
+
+/* As qaio_read, with options; NULL: all defaults.  QAIO_ERR_ARGUMENT also: there is no such layout, or a task has no prompt in it. */
+QAIO_API qaio_status qaio_read_with(qaio_answers **out, qaio_model *model, const char *const *tasks, size_t n_tasks,
+                                    const char *const *texts, const size_t *text_bytes, size_t n_texts, const qaio_read_options *options,
+                                    qaio_error *err);
 QAIO_API void qaio_answers_free(qaio_answers *answers);
 
 QAIO_API size_t qaio_answers_task_count(const qaio_answers *answers);
@@ -209,6 +224,7 @@ typedef struct qaio_reply_options {
     int (*on_text)(void *context, const char *text, size_t bytes); /* whole characters, never "", not terminated */
     void *context;
     qaio_canceller *canceller; /* or NULL */
+    const char *layout;        /* of tasks, as in qaio_read_options; "probe": forks of the reply's own prompt, nearly free */
 } qaio_reply_options;
 
 /* Fills in the defaults; size is sizeof(qaio_reply_options).  options NULL, or a size that is none: nothing happens. */
@@ -253,6 +269,15 @@ typedef struct qaio_option {
  * text_bytes (size_t)-1: text is terminated.  QAIO_ERR_ARGUMENT, QAIO_ERR_LIMIT, QAIO_ERR_BUSY, QAIO_ERR_MEMORY.  Thread-safe. */
 QAIO_API qaio_status qaio_choose(double *probabilities, qaio_model *model, const char *instructions, const qaio_option *options,
                                  size_t n_options, const char *text, size_t text_bytes, qaio_error *err);
+
+/* The same question about many texts, several at a time: probabilities[n_texts][n_options], row by row.  text_bytes are the lengths of the
+ * texts; NULL: they are terminated.  A text that cannot be read is NaN in its row and has its reason in statuses[n_texts] (NULL: nobody
+ * asks), the others go on.  A text's probabilities are those of qaio_choose, bit for bit.  canceller may be NULL.  On failure
+ * probabilities and statuses hold what was done until then.  Errors as qaio_choose, but waits where the queue is full;
+ * QAIO_ERR_CANCELLED.  Thread-safe. */
+QAIO_API qaio_status qaio_choose_many(double *probabilities, qaio_status *statuses, qaio_model *model, const char *instructions,
+                                      const qaio_option *options, size_t n_options, const char *const *texts, const size_t *text_bytes,
+                                      size_t n_texts, qaio_canceller *canceller, qaio_error *err);
 
 /* The probability of yes. */
 QAIO_API qaio_status qaio_is_true(double *probability, qaio_model *model, const char *instructions, const char *text, size_t text_bytes,

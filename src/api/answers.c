@@ -5,6 +5,9 @@
 #include "api/internal.h"
 #include "base/mem.h"
 
+/* Of qaio_read_options in the first version; members that come later stand behind it. */
+#define FIRST_OPTIONS_BYTES (offsetof(qaio_read_options, canceller) + sizeof(qaio_canceller *))
+
 #define QUEUE_POLL_NS 1000000 /* while other callers fill the queue */
 
 /* Why a text has no answer. */
@@ -25,15 +28,18 @@ struct qaio_answers {
     column columns[QAIO_MAX_TASKS];
     const task *tasks[QAIO_MAX_TASKS]; /* of the columns */
     size_t n_tasks, n_texts;
+    bool has_layout;
+    task_layout layout;
     uint64_t n_prompt, n_cached;
 };
 
 /* ---- columns ---- */
 
-static qaio_status column_init(column *c, const resident *r, const task *t, size_t n_texts, qaio_error *err) {
-    size_t n;
+static qaio_status column_init(column *c, const resident *r, const task *t, const qaio_answers *a, qaio_error *err) {
+    size_t n, n_texts = a->n_texts;
     const found_calibration *found = resident_calibration(r, t);
-    *c = (column){.task = t, .is_calibrated = found && found->is_used};
+    bool is_own = !a->has_layout || a->layout == t->layout || t->layout == LAYOUT_PLAIN;
+    *c = (column){.task = t, .is_calibrated = is_own && found && found->is_used};
     if (!size_mul(n_texts, t->n_labels, &n)) return error_memory(err);
     c->labels = mem_array(n_texts, sizeof *c->labels);
     c->probabilities = mem_array(n, sizeof *c->probabilities);
@@ -50,14 +56,21 @@ static void column_deinit(column *c, size_t n_texts) {
     mem_free(c->failures);
 }
 
-qaio_status answers_new(qaio_answers **out, qaio_model *m, const char *const *tasks, size_t n_tasks, size_t n_texts, qaio_error *err) {
+static qaio_status take_layout(qaio_answers *a, const char *name, qaio_error *err) {
+    a->has_layout = name != NULL;
+    if (!name || (task_layout_from_name(name, &a->layout) && a->layout != LAYOUT_PLAIN)) return QAIO_OK;
+    return error_set(err, QAIO_ERR_ARGUMENT, "the layout is own, shared or probe, not \"%.32s\"", name);
+}
+
+qaio_status answers_new(qaio_answers **out, qaio_model *m, const char *layout, const char *const *tasks, size_t n_tasks, size_t n_texts,
+                        qaio_error *err) {
     if (!tasks) return error_null(err, "tasks");
     if (n_tasks == 0) return error_set(err, QAIO_ERR_ARGUMENT, "no tasks");
     if (n_tasks > QAIO_MAX_TASKS) return error_set(err, QAIO_ERR_LIMIT, "%zu tasks, at most %d at once", n_tasks, QAIO_MAX_TASKS);
     qaio_answers *a = mem_zalloc(sizeof *a);
     if (!a) return error_memory(err);
     a->n_texts = n_texts;
-    qaio_status status = QAIO_OK;
+    qaio_status status = take_layout(a, layout, err);
     for (size_t i = 0; i < n_tasks && !status; i++) {
         const task *t;
         if ((status = find_task(&t, m, tasks[i], err))) break;
@@ -66,7 +79,7 @@ qaio_status answers_new(qaio_answers **out, qaio_model *m, const char *const *ta
             if (a->columns[k].task == t) status = error_set(err, QAIO_ERR_ARGUMENT, "%s is named twice", t->name);
         if (status) break;
         a->tasks[i] = t;
-        status = column_init(&a->columns[a->n_tasks++], m->resident, t, n_texts, err);
+        status = column_init(&a->columns[a->n_tasks++], m->resident, t, a, err);
     }
     if (status)
         qaio_answers_free(a);
@@ -113,7 +126,9 @@ static qaio_status fail_all(qaio_answers *a, size_t text, const qaio_error *why,
 
 /* ---- reading ---- */
 
-label_request answers_request(const qaio_answers *a) { return (label_request){.tasks = a->tasks, .n_tasks = a->n_tasks}; }
+label_request answers_request(const qaio_answers *a) {
+    return (label_request){.tasks = a->tasks, .n_tasks = a->n_tasks, .has_layout = a->has_layout, .layout = a->layout};
+}
 
 void reads_add(reads *r, label_read *const *started, size_t text) {
     for (size_t i = 0; i < r->answers->n_tasks; i++) r->ring[(r->first + r->n++) % READS_AHEAD] = (started_read){started[i], i, text};
@@ -154,10 +169,13 @@ void reads_drop(reads *r) {
     for (; r->n; r->n--, r->first = (r->first + 1) % READS_AHEAD) label_finish(r->ring[r->first].read, &unused, NULL);
 }
 
-static qaio_status wait_for_room(reads *r, qaio_canceller *canceller, qaio_error *err) {
-    if (r->n) return reads_finish_first(r, canceller, err);
+qaio_status wait_for_others(qaio_canceller *canceller, qaio_error *err) {
     nanosleep(&(struct timespec){.tv_nsec = QUEUE_POLL_NS}, NULL);
     return check_cancelled(canceller, err);
+}
+
+static qaio_status wait_for_room(reads *r, qaio_canceller *canceller, qaio_error *err) {
+    return r->n ? reads_finish_first(r, canceller, err) : wait_for_others(canceller, err);
 }
 
 /* Starts a text, finishing earlier ones where there is no room. */
@@ -172,15 +190,24 @@ static qaio_status read_text(reads *r, size_t text, const char *bytes, size_t n,
     return status;
 }
 
-qaio_status qaio_read(qaio_answers **out, qaio_model *m, const char *const *tasks, size_t n_tasks, const char *const *texts,
-                      const size_t *text_bytes, size_t n_texts, qaio_canceller *canceller, qaio_error *err) {
+void qaio_read_options_init(qaio_read_options *options, size_t size) {
+    if (!options || size < FIRST_OPTIONS_BYTES) return;
+    memset(options, 0, size);
+    options->size = size;
+}
+
+qaio_status qaio_read_with(qaio_answers **out, qaio_model *m, const char *const *tasks, size_t n_tasks, const char *const *texts,
+                           const size_t *text_bytes, size_t n_texts, const qaio_read_options *options, qaio_error *err) {
+    qaio_read_options o = {.size = sizeof o};
     if (!out) return error_null(err, "out");
     if (!m) return error_null(err, "model");
     if (!texts && n_texts) return error_null(err, "texts");
-    qaio_status status = check_cancelled(canceller, err);
+    qaio_status status = options ? take_struct(&o, sizeof o, FIRST_OPTIONS_BYTES, options, "qaio_read_options", err) : QAIO_OK;
+    qaio_canceller *canceller = o.canceller;
+    if (!status) status = check_cancelled(canceller, err);
     if (status) return status;
     reads r = {.resident = m->resident};
-    status = answers_new(&r.answers, m, tasks, n_tasks, n_texts, err);
+    status = answers_new(&r.answers, m, o.layout, tasks, n_tasks, n_texts, err);
     if (status) return status;
     for (size_t i = 0; i < n_texts && !status; i++)
         status = read_text(&r, i, texts[i], text_bytes ? text_bytes[i] : API_TERMINATED, canceller, err);
@@ -191,6 +218,12 @@ qaio_status qaio_read(qaio_answers **out, qaio_model *m, const char *const *task
     else
         *out = r.answers;
     return status;
+}
+
+qaio_status qaio_read(qaio_answers **out, qaio_model *m, const char *const *tasks, size_t n_tasks, const char *const *texts,
+                      const size_t *text_bytes, size_t n_texts, qaio_canceller *canceller, qaio_error *err) {
+    qaio_read_options o = {.size = sizeof o, .canceller = canceller};
+    return qaio_read_with(out, m, tasks, n_tasks, texts, text_bytes, n_texts, &o, err);
 }
 
 /* ---- accessors ---- */

@@ -59,8 +59,11 @@ typedef struct reads {
     size_t first, n;
 } reads;
 
-/* Checks the tasks; no text is read yet. */
-qaio_status answers_new(qaio_answers **out, qaio_model *m, const char *const *tasks, size_t n_tasks, size_t n_texts, qaio_error *err);
+_Static_assert(QAIO_MAX_TASKS == LABELS_MAX_TASKS && QAIO_MAX_TASKS <= READS_AHEAD, "as many tasks as the layer below takes");
+
+/* Checks the tasks and the layout (NULL: each its own); no text is read yet. */
+qaio_status answers_new(qaio_answers **out, qaio_model *m, const char *layout, const char *const *tasks, size_t n_tasks, size_t n_texts,
+                        qaio_error *err);
 label_request answers_request(const qaio_answers *a); /* borrows */
 
 /* Takes over what was started for a text, a read of every task; there is room. */
@@ -69,6 +72,8 @@ void reads_add(reads *r, label_read *const *started, size_t text);
 qaio_status reads_start(reads *r, size_t text, const char *bytes, size_t n, qaio_error *err);
 /* Waits for the oldest read, of which there is one.  QAIO_ERR_CANCELLED: it is still to be dropped; QAIO_ERR_MEMORY. */
 qaio_status reads_finish_first(reads *r, qaio_canceller *canceller, qaio_error *err);
+/* For a while: others fill the queue.  QAIO_ERR_CANCELLED. */
+qaio_status wait_for_others(qaio_canceller *canceller, qaio_error *err);
 void reads_drop(reads *r); /* cancels what is left and waits for it */
 
 #endif

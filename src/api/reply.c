@@ -129,7 +129,7 @@ static qaio_status make_reply(qaio_reply **out, qaio_model *m, const source *s, 
     qaio_reply *made = mem_zalloc(sizeof *made);
     if (!made) return error_memory(err);
     if (o->n_tasks) {
-        status = answers_new(&labels.answers, m, o->tasks, o->n_tasks, 1, err);
+        status = answers_new(&labels.answers, m, o->layout, o->tasks, o->n_tasks, 1, err);
         made->answers = labels.answers;
     }
     if (!status) status = run(made, &labels, s, o, err);

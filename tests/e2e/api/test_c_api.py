@@ -1,6 +1,7 @@
 """The C API as applications see it: through libqaio.so beside the program, from ctypes, and from C and C++ after an installation."""
 import ctypes
 import json
+import math
 import os
 import pathlib
 import re
@@ -41,11 +42,19 @@ ON_LABELS = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 ON_TEXT = ctypes.CFUNCTYPE(c_int, c_void_p, POINTER(c_char), c_size_t)
 
 
+class ReadOptions(ctypes.Structure):
+    _fields_ = [("size", c_size_t), ("layout", c_char_p), ("canceller", c_void_p)]
+
+
+class Option(ctypes.Structure):
+    _fields_ = [("text", c_char_p), ("description", c_char_p)]
+
+
 class ReplyOptions(ctypes.Structure):
     _fields_ = [("size", c_size_t), ("temperature", c_double), ("top_p", c_double), ("repetition_penalty", c_double), ("top_k", c_int32),
                 ("max_tokens", c_uint32), ("has_seed", c_int), ("thinking", c_int), ("seed", c_uint64), ("stops", POINTER(c_char_p)),
                 ("n_stops", c_size_t), ("tasks", POINTER(c_char_p)), ("n_tasks", c_size_t), ("on_labels", ON_LABELS), ("on_text", ON_TEXT),
-                ("context", c_void_p), ("canceller", c_void_p)]
+                ("context", c_void_p), ("canceller", c_void_p), ("layout", c_char_p)]
 
 
 def declared_functions():
@@ -60,7 +69,8 @@ def load():
         getattr(lib, name).restype = c_void_p
     for name in ("qaio_version", "qaio_task_name", "qaio_task_label_id", "qaio_reply_text", "qaio_model_name"):
         getattr(lib, name).restype = c_char_p
-    for name in ("qaio_model_open", "qaio_read", "qaio_chat", "qaio_choose", "qaio_canceller_new", "qaio_answers_status", "qaio_reply_finish"):
+    for name in ("qaio_model_open", "qaio_read", "qaio_read_with", "qaio_chat", "qaio_choose", "qaio_choose_many", "qaio_canceller_new",
+                 "qaio_answers_status", "qaio_reply_finish"):
         getattr(lib, name).restype = c_int
     for name in ("qaio_task_label_count", "qaio_answers_text_count", "qaio_task_count"):
         getattr(lib, name).restype = c_size_t
@@ -89,11 +99,13 @@ class Library(unittest.TestCase):
     def tearDownClass(cls):
         cls.lib.qaio_model_close(cls.model)
 
-    def read(self, tasks, texts):
+    def read(self, tasks, texts, layout=None):
         """One list a task: for each text (label id, {id: probability})."""
-        answers, error = c_void_p(), Error()
-        status = self.lib.qaio_read(byref(answers), self.model, strings(tasks), c_size_t(len(tasks)), strings(texts), None,
-                                    c_size_t(len(texts)), None, byref(error))
+        answers, error, options = c_void_p(), Error(), ReadOptions()
+        self.lib.qaio_read_options_init(byref(options), c_size_t(ctypes.sizeof(options)))
+        options.layout = layout and layout.encode()
+        status = self.lib.qaio_read_with(byref(answers), self.model, strings(tasks), c_size_t(len(tasks)), strings(texts), None,
+                                         c_size_t(len(texts)), byref(options), byref(error))
         self.assertEqual(status, 0, error.message)
         columns = []
         for i in range(len(tasks)):
@@ -117,15 +129,29 @@ class Library(unittest.TestCase):
         return result
 
     def test_probabilities_are_those_of_the_program_in_every_digit(self):
-        done = run("run", "--json", ",".join(TASKS), *TEXTS)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
-        columns = self.read(TASKS, TEXTS)
-        for t, line in enumerate(lines):
-            for i, answer in enumerate(line["results"]):
-                label, probabilities = columns[i][t]
-                shown = {name: float(f"{p:.15g}") for name, p in probabilities.items()}  # JSON has 15 digits
-                self.assertEqual((label, shown), (answer["label"], answer["probabilities"]), (TASKS[i], TEXTS[t]))
+        for layout in (None, "own", "shared", "probe"):
+            done = run("run", "--json", *(["--layout", layout] if layout else []), ",".join(TASKS), *TEXTS)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
+            columns = self.read(TASKS, TEXTS, layout)
+            for t, line in enumerate(lines):
+                for i, answer in enumerate(line["results"]):
+                    label, probabilities = columns[i][t]
+                    shown = {name: float(f"{p:.15g}") for name, p in probabilities.items()}  # JSON has 15 digits
+                    self.assertEqual((label, shown), (answer["label"], answer["probabilities"]), (TASKS[i], TEXTS[t], layout))
+
+    def test_one_question_about_many_texts_is_answered_as_each_alone(self):
+        options = (Option * 3)(*[Option(text.encode(), None) for text in ("高兴", "难过", "愤怒")])
+        texts, error = TEXTS + [""], Error()
+        rows, statuses, alone = (c_double * (3 * len(texts)))(), (c_int * len(texts))(), (c_double * 3)()
+        question = ("说话人的心情是什么？".encode(), options, c_size_t(3))
+        self.assertEqual(self.lib.qaio_choose_many(rows, statuses, self.model, *question, strings(texts), None, c_size_t(len(texts)), None,
+                                                   byref(error)), 0, error.message)
+        for i, text in enumerate(TEXTS):
+            self.assertEqual(self.lib.qaio_choose(alone, self.model, *question, text.encode(), c_size_t(-1), byref(error)), 0)
+            self.assertEqual((list(alone), statuses[i]), (rows[3 * i:3 * i + 3], 0))
+        self.assertNotEqual(statuses[len(TEXTS)], 0)
+        self.assertTrue(math.isnan(rows[3 * len(TEXTS)]))
 
     def test_greedy_replies_are_those_of_the_program(self):
         text = "你好"
