@@ -14,7 +14,7 @@
 #define ENGINE_MAX_QUEUED  256  /* jobs waiting; one more is QAIO_ERR_BUSY */
 #define ENGINE_MAX_LABELS  2048 /* continuations of one job, in all its groups */
 #define ENGINE_MAX_GROUPS  256  /* of one job */
-#define ENGINE_MAX_HOLD_MS 20
+#define ENGINE_MAX_HOLD_MS 5
 #define ENGINE_MAX_TOP     20 /* alternatives reported with a token */
 
 typedef struct engine engine;

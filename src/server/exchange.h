@@ -12,8 +12,6 @@
 
 #define WAIT_MS      100  /* between two looks at whether the client is still there */
 #define HEARTBEAT_MS 5000 /* a silent event stream sends a comment this often */
-/* Jobs start together (resident_hold) only when their texts are short: all others wait while these become tokens. */
-#define HOLD_MAX_BYTES (16 << 10)
 
 typedef struct exchange exchange;
 

@@ -102,22 +102,15 @@ static void wave_deinit(wave *w) {
 /* Starts what there is room for.  A full queue is no failure while decisions of our own are about to leave it. */
 static qaio_status start_decisions(wave *w, resident *r, const decision_request *request, qaio_error *err) {
     qaio_status status = QAIO_OK;
-    size_t bytes = 0;
-    bool is_held = true;
     resident_hold(r);
     while (!status && w->n_started < request->n_questions && w->n_started - w->n_finished < DECISIONS_AHEAD) {
         const question *q = &request->questions[w->n_started];
         const decision_question asked = {
             .instructions = q->instructions.data, .options = q->options, .n_options = q->n_options, .has_mass = request->has_mass};
-        bytes += DECISION_MAX_ORDERS * (request->input.len + q->instructions.len);
-        if (is_held && bytes > HOLD_MAX_BYTES) {
-            resident_release(r);
-            is_held = false;
-        }
         status = decision_start(&w->at[w->n_started % DECISIONS_AHEAD], r, &asked, request->input.data, request->input.len, err);
         if (!status) w->n_started++;
     }
-    if (is_held) resident_release(r);
+    resident_release(r);
     return status == QAIO_ERR_BUSY && w->n_started > w->n_finished ? QAIO_OK : status;
 }
 

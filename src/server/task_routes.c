@@ -64,16 +64,10 @@ static qaio_status start_reads(reads *all, exchange *x, const task *t, const lab
                              .has_mass = options->has_mass,
                              .is_bulk = json_array_size(texts) > 1};
     qaio_status status = QAIO_OK;
-    size_t bytes = 0;
-    bool is_held = true;
-    resident_hold(x->resident);
+    bool is_held = request.is_bulk; /* one waits for no other */
+    if (is_held) resident_hold(x->resident);
     while (!status && all->n_started < json_array_size(texts) && all->n_started - all->n_finished < READS_AHEAD) {
         const json_t *text = json_array_get(texts, all->n_started);
-        bytes += json_string_length(text);
-        if (is_held && bytes > HOLD_MAX_BYTES) {
-            resident_release(x->resident);
-            is_held = false;
-        }
         label_read **read = &all->at[all->n_started % READS_AHEAD];
         status = labels_start(read, x->resident, &request, json_string_value(text), json_string_length(text), err);
         if (!status) all->n_started++;

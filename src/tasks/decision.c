@@ -135,13 +135,13 @@ qaio_status decision_start(decision **out, resident *r, const decision_question 
         return error_set(err, QAIO_ERR_ARGUMENT, "%zu options; a question has 2 to %d", q->n_options, DECISION_MAX_OPTIONS);
     decision *d = decision_new(q);
     if (!d) return error_memory(err);
-    bool is_held = hold_for(r, d->n_orders * (strlen(q->instructions) + n));
+    resident_hold(r);
     qaio_status status = QAIO_OK;
     while (!status && d->n_started < d->n_orders) {
         status = order_start(d, &d->orders[d->n_started], r, q, input, n, err);
         if (!status) d->n_started++;
     }
-    if (is_held) resident_release(r);
+    resident_release(r);
     if (!status) {
         *out = d;
         return QAIO_OK;

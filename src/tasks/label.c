@@ -7,8 +7,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define HOLD_MAX_TEXT_BYTES (16 << 10)
-
 struct label_read {
     resident *r;
     const task *task;
@@ -167,12 +165,6 @@ qaio_status plans_start(label_read **reads, resident *r, const label_plan *plans
     return status;
 }
 
-bool hold_for(resident *r, size_t n) {
-    if (n > HOLD_MAX_TEXT_BYTES) return false;
-    resident_hold(r);
-    return true;
-}
-
 void reads_free(label_read **reads, size_t n) {
     for (size_t i = 0; i < n; i++) {
         read_free(reads[i]);
@@ -185,7 +177,8 @@ qaio_status labels_start(label_read **reads, resident *r, const label_request *r
     qaio_status status = plans_new(&plans, r, request, text, n, err);
     if (status) return status;
     memset(reads, 0, request->n_tasks * sizeof *reads);
-    bool is_held = hold_for(r, n);
+    bool is_held = request->n_tasks > 1; /* one waits for no other */
+    if (is_held) resident_hold(r);
     status = plans_start(reads, r, plans, request, text, n, err);
     if (is_held) resident_release(r);
     if (status) reads_free(reads, request->n_tasks);

@@ -66,8 +66,6 @@ score_source *label_job_is_reply(label_job *job, engine_job *of_reply);
 /* Starts what is planned and not read yet.  After a failure the caller frees the reads. */
 qaio_status plans_start(label_read **reads, resident *r, const label_plan *plans, const label_request *request, const char *text, size_t n,
                         qaio_error *err);
-/* A hold while what reads n bytes of text is started, unless they are so many that others would wait long for their tokens. */
-bool hold_for(resident *r, size_t n);
 void reads_free(label_read **reads, size_t n); /* those that are not NULL; what still runs is cancelled */
 /* plans[request->n_tasks], owned.  Refuses an empty text. */
 qaio_status plans_new(label_plan **out, const resident *r, const label_request *request, const char *text, size_t n, qaio_error *err);

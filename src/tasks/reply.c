@@ -230,10 +230,10 @@ qaio_status reply_start_labelled(reply **out, label_read **reads, resident *r, c
     qaio_status status = plans_new(&plans, r, labels, last->content, last->content_bytes, err);
     if (status) return status;
     for (size_t i = 0; i < labels->n_tasks; i++) reads[i] = NULL;
-    bool is_held = hold_for(r, last->content_bytes);
+    resident_hold(r);
     status = start_probed(&p, reads, plans, r, labels, messages, n_messages, params, err);
     if (!status) status = plans_start(reads, r, plans, labels, last->content, last->content_bytes, err);
-    if (is_held) resident_release(r);
+    resident_release(r);
     plans_free(plans, labels->n_tasks);
     if (!status) {
         *out = p;
