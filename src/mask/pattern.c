@@ -11,12 +11,20 @@ typedef struct class {
     size_t n;
 } class;
 
+/* A part of a pattern and how many characters its strings have; most: GRAMMAR_ANY, no limit. */
+typedef struct piece {
+    expr e;
+    uint32_t least, most;
+    expr one; /* e is this, of one character, repeated least to most times; EXPR_NOTHING: it is no such repetition */
+} piece;
+
 typedef struct parser {
     grammar *g;
     const char *text, *at;
-    expr terms[PATTERN_MAX_BYTES]; /* of the sequences being read, a stack */
+    piece terms[PATTERN_MAX_BYTES + 2]; /* of the sequences being read, a stack */
     size_t n_terms;
     size_t depth;
+    uint32_t least, most; /* characters of the whole */
     qaio_error *err;
     bool has_failed;
 } parser;
@@ -25,6 +33,13 @@ static expr fail(parser *p, qaio_status status, const char *what) {
     if (!p->has_failed) error_set(p->err, status, "%s (at byte %zu)", what, (size_t)(p->at - p->text));
     p->has_failed = true;
     return EXPR_NOTHING;
+}
+
+static const piece nothing = {EXPR_NOTHING, 0, 0, EXPR_NOTHING}, empty = {EXPR_END, 0, 0, EXPR_NOTHING};
+
+static piece fail_piece(parser *p, qaio_status status, const char *what) {
+    fail(p, status, what);
+    return nothing;
 }
 
 static bool take(parser *p, char c) {
@@ -152,24 +167,37 @@ static expr bracket(parser *p) {
 
 /* ---- structure ---- */
 
-static expr alternatives(parser *p);
+static uint32_t add_counts(uint32_t a, uint32_t b) { return a >= GRAMMAR_ANY - b ? GRAMMAR_ANY : a + b; }
 
-static expr group(parser *p) {
+static uint32_t times(uint32_t a, uint32_t b) {
+    if (a == 0 || b == 0) return 0;
+    return a >= GRAMMAR_ANY / b ? GRAMMAR_ANY : a * b;
+}
+
+static piece repeat(parser *p, piece one, uint32_t least, uint32_t most) {
+    bool is_character = one.least == 1 && one.most == 1;
+    return (piece){grammar_repeat(p->g, one.e, least, most), times(one.least, least), times(one.most, most),
+                   is_character ? one.e : EXPR_NOTHING};
+}
+
+static piece alternatives(parser *p);
+
+static piece group(parser *p) {
     if (p->at[0] == '?') {
-        if (p->at[1] != ':') return fail(p, QAIO_ERR_UNSUPPORTED, "of groups only (..) and (?:..) are supported");
+        if (p->at[1] != ':') return fail_piece(p, QAIO_ERR_UNSUPPORTED, "of groups only (..) and (?:..) are supported");
         p->at += 2;
     }
-    if (++p->depth > PATTERN_MAX_DEPTH) return fail(p, QAIO_ERR_LIMIT, "groups are nested too deep");
-    expr inside = alternatives(p);
+    if (++p->depth > PATTERN_MAX_DEPTH) return fail_piece(p, QAIO_ERR_LIMIT, "groups are nested too deep");
+    piece inside = alternatives(p);
     p->depth--;
-    if (!take(p, ')')) return fail(p, QAIO_ERR_ARGUMENT, "a group has no end");
+    if (!take(p, ')')) return fail_piece(p, QAIO_ERR_ARGUMENT, "a group has no end");
     return inside;
 }
 
-static expr atom(parser *p) {
+/* One character. */
+static expr single(parser *p) {
     class c = {.n = 0};
     bool is_class = false;
-    if (take(p, '(')) return group(p);
     if (take(p, '[')) return bracket(p);
     if (take(p, '.')) {
         add_named(p, &c, line_ends, 3, true);
@@ -187,6 +215,8 @@ static expr atom(parser *p) {
     return json_characters(p->g, c.ranges, c.n);
 }
 
+static piece atom(parser *p) { return take(p, '(') ? group(p) : (piece){single(p), 1, 1, EXPR_NOTHING}; }
+
 static uint32_t count(parser *p) {
     uint32_t n = 0;
     if (*p->at < '0' || *p->at > '9') return fail(p, QAIO_ERR_ARGUMENT, "a number is expected");
@@ -194,8 +224,8 @@ static uint32_t count(parser *p) {
     return n <= PATTERN_MAX_COUNT ? n : fail(p, QAIO_ERR_LIMIT, "a count is too great");
 }
 
-static expr quantified(parser *p) {
-    expr one = atom(p);
+static piece quantified(parser *p) {
+    piece one = atom(p);
     uint32_t least = 1, most = 1;
     if (take(p, '*')) {
         least = 0, most = GRAMMAR_ANY;
@@ -206,53 +236,105 @@ static expr quantified(parser *p) {
     } else if (take(p, '{')) {
         least = most = count(p);
         if (take(p, ',')) most = *p->at == '}' ? GRAMMAR_ANY : count(p);
-        if (!take(p, '}') || most < least) return fail(p, QAIO_ERR_ARGUMENT, "this is no count: {n}, {n,}, {n,m}");
+        if (!take(p, '}') || most < least) return fail_piece(p, QAIO_ERR_ARGUMENT, "this is no count: {n}, {n,}, {n,m}");
     } else {
         return one;
     }
     take(p, '?'); /* a lazy one finds the same texts */
-    return grammar_repeat(p->g, one, least, most);
+    return repeat(p, one, least, most);
+}
+
+/* The terms from `begin` on, one after the other. */
+static piece join(parser *p, size_t begin) {
+    piece all = empty;
+    for (size_t i = p->n_terms; i-- > begin;) {
+        all.e = grammar_then(p->g, p->terms[i].e, all.e);
+        all.least = add_counts(all.least, p->terms[i].least);
+        all.most = add_counts(all.most, p->terms[i].most);
+    }
+    return all;
+}
+
+/* Makes the terms' strings as long as asked for, where one term alone decides the length: a character that is repeated. */
+static bool fit(parser *p, size_t begin) {
+    piece *free_term = NULL;
+    uint32_t fixed = 0;
+    for (size_t i = begin; i < p->n_terms; i++) {
+        piece *t = &p->terms[i];
+        if (t->least == t->most) {
+            fixed = add_counts(fixed, t->least);
+        } else if (free_term || t->one == EXPR_NOTHING) {
+            return false;
+        } else {
+            free_term = t;
+        }
+    }
+    uint32_t least = p->least > fixed ? p->least - fixed : 0, most = p->most == GRAMMAR_ANY ? GRAMMAR_ANY : p->most - fixed;
+    if (fixed > p->most || (!free_term && least > 0)) { /* none is as long as that */
+        p->terms[p->n_terms++] = nothing;
+        return true;
+    }
+    if (!free_term) return true;
+    if (free_term->least > least) least = free_term->least;
+    if (free_term->most < most) most = free_term->most;
+    *free_term = least > most ? nothing : (piece){grammar_repeat(p->g, free_term->one, least, most), least, most, free_term->one};
+    return true;
 }
 
 static bool is_at_end(const parser *p) { return *p->at == '\0' || *p->at == '|' || *p->at == ')'; }
 
-static expr sequence(parser *p) {
+static piece sequence(parser *p) {
     size_t begin = p->n_terms;
-    bool is_whole = p->depth == 0; /* may have anchors */
-    expr anything = is_whole ? grammar_repeat(p->g, json_characters(p->g, everything, 1), 0, GRAMMAR_ANY) : EXPR_END;
-    expr before = is_whole && !take(p, '^') ? anything : EXPR_END, all = anything;
+    bool is_whole = p->depth == 0; /* may have anchors, and is as long as asked for */
+    piece character = {json_characters(p->g, everything, 1), 1, 1, EXPR_NOTHING}, anything = repeat(p, character, 0, GRAMMAR_ANY);
+    bool has_end = !is_whole;
+    if (is_whole && !take(p, '^')) p->terms[p->n_terms++] = anything;
     while (!is_at_end(p) && !p->has_failed) {
         if (is_whole && p->at[0] == '$' && (p->at[1] == '\0' || p->at[1] == '|')) {
             p->at++;
-            all = EXPR_END;
+            has_end = true;
             break;
         }
-        expr one = quantified(p); /* uses the stack */
+        piece one = quantified(p); /* uses the stack */
         p->terms[p->n_terms++] = one;
     }
-    while (p->n_terms > begin) all = grammar_then(p->g, p->terms[--p->n_terms], all);
-    return grammar_then(p->g, before, all);
-}
-
-static expr alternatives(parser *p) {
-    expr all = sequence(p);
-    while (!p->has_failed && take(p, '|')) all = grammar_or(p->g, all, sequence(p));
+    if (!has_end) p->terms[p->n_terms++] = anything;
+    piece all = join(p, begin);
+    if (is_whole && !p->has_failed && (all.least < p->least || all.most > p->most)) {
+        if (fit(p, begin))
+            all = join(p, begin);
+        else
+            fail(p, QAIO_ERR_UNSUPPORTED, "this and minLength/maxLength together: more than one part can be longer or shorter");
+    }
+    p->n_terms = begin;
     return all;
 }
 
-qaio_status pattern_compile(grammar *g, const char *pattern, expr *out, qaio_error *err) {
+static piece alternatives(parser *p) {
+    piece all = sequence(p);
+    while (!p->has_failed && take(p, '|')) {
+        piece next = sequence(p);
+        all = (piece){grammar_or(p->g, all.e, next.e), all.least < next.least ? all.least : next.least,
+                      all.most > next.most ? all.most : next.most, EXPR_NOTHING};
+    }
+    all.one = EXPR_NOTHING;
+    return all;
+}
+
+qaio_status pattern_compile(grammar *g, const char *pattern, uint32_t least, uint32_t most, expr *out, qaio_error *err) {
     qaio_error local = {0};
     if (strlen(pattern) >= PATTERN_MAX_BYTES)
         return error_set(err, QAIO_ERR_LIMIT, "it has %zu bytes, at most %d", strlen(pattern), PATTERN_MAX_BYTES - 1);
-    parser p = {.g = g, .text = pattern, .at = pattern, .err = &local};
-    expr all = alternatives(&p);
+    parser p = {.g = g, .text = pattern, .at = pattern, .least = least, .most = most, .err = &local};
+    piece all = alternatives(&p);
     if (!p.has_failed && *p.at) fail(&p, QAIO_ERR_ARGUMENT, "a ) has no beginning");
     if (p.has_failed) {
         if (err) *err = local;
         return local.status;
     }
     if (grammar_check(g, NULL)) return grammar_check(g, err);
-    if (all == EXPR_NOTHING) return error_set(err, QAIO_ERR_ARGUMENT, "no string matches it");
-    *out = all;
+    if (all.e == EXPR_NOTHING)
+        return error_set(err, QAIO_ERR_ARGUMENT, "no string matches it%s", least || most != GRAMMAR_ANY ? " and is as long as that" : "");
+    *out = all.e;
     return QAIO_OK;
 }

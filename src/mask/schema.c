@@ -2,7 +2,8 @@
  *
  *     compile            one schema: which of the forms it has
  *       compile_ref        $ref: a rule, compiled when everything before it is done
- *       compile_any_of     anyOf
+ *       compile_any_of     anyOf, oneOf (schema_combine.c: that at most one can hold)
+ *       compile_all_of     allOf (schema_combine.c: of objects, as one)
  *       compile_choices    enum, const
  *       compile_types      type, or what the keywords speak of: an expression for each type */
 #include "mask/schema.h"
@@ -68,8 +69,6 @@ bool schema_count(compiler *c, const json_t *schema, const char *keyword, uint32
 
 /* ---- keywords ---- */
 
-enum type { NULL_TYPE = 1, BOOLEAN = 2, INTEGER = 4, NUMBER = 8, STRING = 16, ARRAY = 32, OBJECT = 64 };
-
 static const struct {
     const char *name;
     unsigned type;
@@ -89,11 +88,14 @@ static const struct {
     {"enum", FORM, 0},
     {"const", FORM, 0},
     {"anyOf", FORM, 0},
+    {"oneOf", FORM, 0},
+    {"allOf", FORM, 0},
     {"$ref", FORM, 0},
     {"properties", ASSERTION, OBJECT},
     {"required", ASSERTION, OBJECT},
     {"additionalProperties", ASSERTION, OBJECT},
     {"items", ASSERTION, ARRAY},
+    {"prefixItems", ASSERTION, ARRAY},
     {"minItems", ASSERTION, ARRAY},
     {"maxItems", ASSERTION, ARRAY},
     {"minLength", ASSERTION, STRING},
@@ -104,11 +106,13 @@ static const struct {
     {"maximum", ASSERTION, NUMBER},
     {"exclusiveMinimum", ASSERTION, NUMBER},
     {"exclusiveMaximum", ASSERTION, NUMBER},
+    {"multipleOf", ASSERTION, NUMBER},
     {"title", ANNOTATION, 0},
     {"description", ANNOTATION, 0},
     {"default", ANNOTATION, 0},
     {"examples", ANNOTATION, 0},
     {"deprecated", ANNOTATION, 0},
+    {"discriminator", ANNOTATION, 0}, /* OpenAPI's, beside oneOf */
     {"readOnly", ANNOTATION, 0},
     {"writeOnly", ANNOTATION, 0},
     {"$comment", ANNOTATION, 0},
@@ -118,6 +122,12 @@ static const struct {
     {"definitions", ANNOTATION, 0},
 };
 enum { N_KNOWN = sizeof known / sizeof *known };
+
+bool schema_is_annotation(const char *keyword) {
+    for (size_t i = 0; i < N_KNOWN; i++)
+        if (strcmp(known[i].name, keyword) == 0) return known[i].role == ANNOTATION;
+    return false;
+}
 
 /* Refuses what is not known; *spoken: the types that assertions speak of; *n_forms and *assertion: what may not stand beside each other. */
 static bool check_keywords(compiler *c, json_t *schema, unsigned *spoken, size_t *n_forms, const char **assertion) {
@@ -135,10 +145,10 @@ static bool check_keywords(compiler *c, json_t *schema, unsigned *spoken, size_t
 }
 
 /* The types that `type` allows; absent: all. */
-static bool parse_types(compiler *c, const json_t *schema, unsigned *out) {
+bool schema_types(compiler *c, const json_t *schema, unsigned *out) {
     const json_t *value = json_object_get(schema, "type");
     bool is_list = json_is_array(value);
-    *out = value ? 0 : ~0u;
+    *out = value ? 0 : ANY_TYPE;
     if (is_list && json_array_size(value) == 0) return schema_fail(c, QAIO_ERR_ARGUMENT, "type is an empty list");
     for (size_t i = 0; i < (is_list ? json_array_size(value) : value != NULL); i++) {
         const char *name = json_string_value(is_list ? json_array_get(value, i) : value);
@@ -180,13 +190,21 @@ static const json_t *resolve(const json_t *root, const char *ref, bool *has_fail
     return at;
 }
 
-static bool compile_ref(compiler *c, const json_t *schema, expr *out) {
+const json_t *schema_target(compiler *c, const json_t *schema) {
     const char *ref = json_string_value(json_object_get(schema, "$ref"));
     bool has_failed = false;
     const json_t *target = ref ? resolve(c->root, ref, &has_failed) : NULL;
-    if (has_failed) return error_memory(c->err), false;
-    if (!target)
-        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "$ref \"%.60s\" is no place in this schema (\"#\", \"#/$defs/name\")", ref ? ref : "");
+    if (has_failed)
+        error_memory(c->err);
+    else if (!target)
+        schema_fail(c, QAIO_ERR_UNSUPPORTED, "$ref \"%.60s\" is no place in this schema (\"#\", \"#/$defs/name\")", ref ? ref : "");
+    return target;
+}
+
+static bool compile_ref(compiler *c, const json_t *schema, expr *out) {
+    const char *ref = json_string_value(json_object_get(schema, "$ref"));
+    const json_t *target = schema_target(c, schema);
+    if (!target) return false;
     size_t i = 0;
     while (i < c->n_named && c->named[i].schema != target) i++;
     if (i == SCHEMA_MAX_RULES) return schema_fail(c, QAIO_ERR_LIMIT, "more than %d schemas are named by $ref", SCHEMA_MAX_RULES);
@@ -210,19 +228,20 @@ static bool compile_named(compiler *c) {
 
 /* ---- choices ---- */
 
-static bool compile_any_of(compiler *c, const json_t *schema, size_t depth, expr *out) {
-    const json_t *list = json_object_get(schema, "anyOf");
-    if (json_array_size(list) == 0) return schema_fail(c, QAIO_ERR_ARGUMENT, "anyOf must be a list of schemas");
+/* keyword: anyOf, or oneOf of schemas that have nothing in common. */
+static bool compile_any_of(compiler *c, const json_t *schema, const char *keyword, size_t depth, expr *out) {
+    const json_t *list = json_object_get(schema, keyword);
+    if (json_array_size(list) == 0) return schema_fail(c, QAIO_ERR_ARGUMENT, "%s must be a list of schemas", keyword);
     *out = EXPR_NOTHING;
     for (size_t i = 0; i < json_array_size(list); i++) {
         expr one = EXPR_NOTHING;
-        if (!compile_nth(c, json_array_get(list, i), "anyOf", i, depth, &one)) return false;
+        if (!compile_nth(c, json_array_get(list, i), keyword, i, depth, &one)) return false;
         *out = grammar_or(c->g, *out, one);
     }
     return true;
 }
 
-static unsigned type_of(const json_t *value) {
+unsigned schema_type_of(const json_t *value) {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         return OBJECT;
@@ -259,7 +278,7 @@ static bool compile_choices(compiler *c, const json_t *schema, unsigned allowed,
         expr one = EXPR_NOTHING;
         if (++c->n_choices > SCHEMA_MAX_CHOICES)
             return schema_fail(c, QAIO_ERR_LIMIT, "more than %d values of enum and const", SCHEMA_MAX_CHOICES);
-        if (!(type_of(value) & allowed)) continue;
+        if (!(schema_type_of(value) & allowed)) continue;
         if (!literal(c, value, &one)) return false;
         *out = grammar_or(c->g, *out, one);
     }
@@ -343,14 +362,46 @@ static bool compile_object(compiler *c, const json_t *schema, size_t depth, expr
     return true;
 }
 
+typedef struct array_shape {
+    uint32_t least, most;
+    expr item; /* behind prefixItems */
+} array_shape;
+
+/* [first, second ..., item, item ...]: from the last of prefixItems to the first, `after` is what may follow when an item stands before. */
+static bool compile_tuple(compiler *c, const json_t *list, size_t depth, const array_shape *shape, expr *out) {
+    grammar *g = c->g;
+    size_t n = json_array_size(list);
+    expr close = grammar_then(g, c->json.gap, grammar_text(g, "]", 1)), comma = grammar_then(g, grammar_text(g, ",", 1), c->json.gap);
+    expr next = grammar_then(g, comma, shape->item), after = EXPR_NOTHING;
+    uint32_t k = (uint32_t)n, most = shape->most, least = shape->least;
+    uint32_t left = most == GRAMMAR_ANY ? most : most > k ? most - k : 0;
+    if (least <= k || left > 0) after = grammar_then(g, grammar_repeat(g, next, least > k ? least - k : 0, left), close);
+    while (k-- > 0) {
+        expr item = EXPR_NOTHING;
+        if (!compile_nth(c, json_array_get(list, k), "prefixItems", k, depth, &item)) return false;
+        expr longer = k < most ? grammar_then(g, item, after) : EXPR_NOTHING;
+        expr with_item = grammar_then(g, k ? comma : c->json.gap, longer);
+        after = k >= least ? grammar_or(g, with_item, close) : with_item;
+    }
+    *out = grammar_then(g, grammar_text(g, "[", 1), after);
+    return *out != EXPR_NOTHING || grammar_check(g, NULL) || schema_fail(c, QAIO_ERR_ARGUMENT, "no array satisfies it");
+}
+
 static bool compile_array(compiler *c, const json_t *schema, size_t depth, expr *out) {
-    const json_t *items = json_object_get(schema, "items");
-    uint32_t least = 0, most = GRAMMAR_ANY;
-    expr item = c->json.value;
-    if (!schema_count(c, schema, "minItems", &least) || !schema_count(c, schema, "maxItems", &most)) return false;
-    if (least > most) return schema_fail(c, QAIO_ERR_ARGUMENT, "minItems is more than maxItems");
-    if (items && !compile_at(c, items, "items", NULL, depth, &item)) return false;
-    *out = json_list(c->g, &c->json, "[]", item, least, most);
+    const json_t *items = json_object_get(schema, "items"), *first = json_object_get(schema, "prefixItems");
+    array_shape shape = {.least = 0, .most = GRAMMAR_ANY, .item = c->json.value};
+    if (!schema_count(c, schema, "minItems", &shape.least) || !schema_count(c, schema, "maxItems", &shape.most)) return false;
+    if (shape.least > shape.most) return schema_fail(c, QAIO_ERR_ARGUMENT, "minItems is more than maxItems");
+    if (first && json_array_size(first) == 0) return schema_fail(c, QAIO_ERR_ARGUMENT, "prefixItems must be a list of schemas");
+    if (json_is_false(items)) { /* none but the first */
+        uint32_t n = (uint32_t)json_array_size(first);
+        if (shape.least > n) return schema_fail(c, QAIO_ERR_ARGUMENT, "items is false, and minItems asks for more than there may be");
+        if (shape.most > n) shape.most = n;
+    } else if (items && !compile_at(c, items, "items", NULL, depth, &shape.item)) {
+        return false;
+    }
+    if (first) return compile_tuple(c, first, depth, &shape, out);
+    *out = json_list(c->g, &c->json, "[]", shape.item, shape.least, shape.most);
     return true;
 }
 
@@ -369,6 +420,15 @@ static bool compile_types(compiler *c, const json_t *schema, unsigned allowed, s
     return true;
 }
 
+/* One schema alone is that schema; several are merged. */
+static bool compile_all_of(compiler *c, const json_t *schema, size_t depth, expr *out) {
+    json_t *merged = NULL;
+    if (!schema_merge(c, schema, &merged)) return false;
+    bool ok = compile(c, merged, depth + 1, out);
+    json_decref(merged);
+    return ok;
+}
+
 static bool compile(compiler *c, const json_t *schema, size_t depth, expr *out) {
     unsigned allowed = 0, spoken = 0;
     size_t n_forms = 0;
@@ -376,15 +436,18 @@ static bool compile(compiler *c, const json_t *schema, size_t depth, expr *out) 
     if (json_is_true(schema)) return *out = c->json.value, true;
     if (!json_is_object(schema)) return schema_fail(c, QAIO_ERR_ARGUMENT, "a schema must be an object (or true)");
     if (depth > SCHEMA_MAX_DEPTH) return schema_fail(c, QAIO_ERR_LIMIT, "schemas are nested more than %d levels deep", SCHEMA_MAX_DEPTH);
-    if (!check_keywords(c, (json_t *)(uintptr_t)schema, &spoken, &n_forms, &assertion) || !parse_types(c, schema, &allowed)) return false;
-    if (n_forms > 1) return schema_fail(c, QAIO_ERR_UNSUPPORTED, "only one of $ref, anyOf, enum and const can be honoured at a time");
+    if (!check_keywords(c, (json_t *)(uintptr_t)schema, &spoken, &n_forms, &assertion) || !schema_types(c, schema, &allowed)) return false;
+    if (n_forms > 1)
+        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "only one of $ref, anyOf, oneOf, allOf, enum and const can be honoured at a time");
+    if (json_object_get(schema, "allOf")) return compile_all_of(c, schema, depth, out);
     if (n_forms && assertion)
-        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "%s beside $ref, anyOf, enum or const is not supported", assertion);
-    bool has_type = allowed != ~0u;
+        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "%s beside $ref, anyOf, oneOf, enum or const is not supported", assertion);
+    bool has_type = allowed != ANY_TYPE;
     if (json_object_get(schema, "enum") || json_object_get(schema, "const")) return compile_choices(c, schema, allowed, out);
-    if (n_forms && has_type) return schema_fail(c, QAIO_ERR_UNSUPPORTED, "type beside $ref or anyOf is not supported");
+    if (n_forms && has_type) return schema_fail(c, QAIO_ERR_UNSUPPORTED, "type beside $ref, anyOf or oneOf is not supported");
     if (json_object_get(schema, "$ref")) return compile_ref(c, schema, out);
-    if (n_forms) return compile_any_of(c, schema, depth, out);
+    if (json_object_get(schema, "oneOf") && !schema_is_disjoint(c, json_object_get(schema, "oneOf"))) return false;
+    if (n_forms) return compile_any_of(c, schema, json_object_get(schema, "oneOf") ? "oneOf" : "anyOf", depth, out);
     if (!has_type && !spoken) return *out = c->json.value, true;
     return compile_types(c, schema, has_type ? allowed : spoken, depth, out);
 }

@@ -42,13 +42,11 @@ bool schema_string(compiler *c, const json_t *schema, expr *out) {
         return schema_fail(c, QAIO_ERR_ARGUMENT, "pattern must be a string without NUL");
     if (!schema_count(c, schema, "minLength", &least) || !schema_count(c, schema, "maxLength", &most)) return false;
     if (least > most) return schema_fail(c, QAIO_ERR_ARGUMENT, "minLength is more than maxLength");
-    bool has_length = least > 0 || most != GRAMMAR_ANY;
-    if (has_length + (value != NULL) + (format != NULL) > 1)
-        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "only one of pattern, format and minLength/maxLength can be honoured at a time");
+    if (value && format) return schema_fail(c, QAIO_ERR_UNSUPPORTED, "only one of pattern and format can be honoured at a time");
     if (format && !format_pattern(c, format, &pattern)) return false;
     if (pattern) {
         qaio_error err;
-        qaio_status status = pattern_compile(c->g, pattern, &inside, &err);
+        qaio_status status = pattern_compile(c->g, pattern, least, most, &inside, &err);
         if (status) return schema_fail(c, status, "pattern: %s", err.message);
     } else {
         inside = grammar_repeat(c->g, c->json.character, least, most);
@@ -108,6 +106,12 @@ static expr numbers_between(grammar *g, const magnitudes *m, bool is_integer) {
     return all;
 }
 
+/* What the keywords leave of a line of numbers. */
+typedef struct bounds {
+    bool has_least, has_most, without_least, without_most;
+    int64_t least, most;
+} bounds;
+
 /* A bound as a whole number; a fraction is rounded to the inside where only integers lie. */
 static bool parse_bound(compiler *c, const json_t *schema, const char *keyword, bool is_integer, bool is_upper, bool *has, int64_t *out,
                         bool *is_exclusive, bool means_exclusive) {
@@ -128,20 +132,80 @@ static bool parse_bound(compiler *c, const json_t *schema, const char *keyword, 
     return true;
 }
 
+static bool parse_bounds(compiler *c, const json_t *schema, bool is_integer, bounds *b) {
+    *b = (bounds){0};
+    return parse_bound(c, schema, "minimum", is_integer, false, &b->has_least, &b->least, &b->without_least, false) &&
+           parse_bound(c, schema, "exclusiveMinimum", is_integer, false, &b->has_least, &b->least, &b->without_least, true) &&
+           parse_bound(c, schema, "maximum", is_integer, true, &b->has_most, &b->most, &b->without_most, false) &&
+           parse_bound(c, schema, "exclusiveMaximum", is_integer, true, &b->has_most, &b->most, &b->without_most, true);
+}
+
+/* ---- multiples ---- */
+
+/* Multiples of m from m on, of at most JSON_MAX_DIGITS digits.  From the right to the left: what may still follow digits that leave a
+ * remainder, by remainder; one more digit d makes it (10 r + d) mod m. */
+static expr positive_multiples(grammar *g, uint32_t m) {
+    expr after[SCHEMA_MAX_DIVISOR] = {EXPR_END}, here[SCHEMA_MAX_DIVISOR] = {EXPR_NOTHING};
+    for (size_t n = 1; n <= JSON_MAX_DIGITS; n++) {
+        bool is_first = n == JSON_MAX_DIGITS; /* there is no zero in front, and something has to come */
+        for (uint32_t r = 0; r < (is_first ? 1 : m); r++) {
+            expr by_digit[10] = {EXPR_NOTHING};
+            for (uint32_t d = is_first; d <= 9; d++)
+                by_digit[d] = grammar_then(g, grammar_range(g, (uint8_t)('0' + d), (uint8_t)('0' + d)), after[(10 * r + d) % m]);
+            expr all = grammar_either(g, by_digit, 10);
+            here[r] = r == 0 && !is_first ? grammar_optional(g, all) : all;
+        }
+        memcpy(after, here, sizeof after);
+    }
+    return after[0];
+}
+
+/* Those between the bounds, one by one. */
+static bool listed_multiples(compiler *c, int64_t least, int64_t most, int64_t m, expr *out) {
+    int64_t first = least / m + (least > 0 && least % m != 0), last = most / m - (most < 0 && most % m != 0);
+    if (first > last) return schema_fail(c, QAIO_ERR_ARGUMENT, "no multiple of multipleOf lies between the bounds");
+    if (last - first >= SCHEMA_MAX_CHOICES)
+        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "multipleOf between bounds that leave more than %d numbers is not supported",
+                           SCHEMA_MAX_CHOICES);
+    *out = EXPR_NOTHING;
+    for (int64_t k = first; k <= last; k++) {
+        char text[24];
+        snprintf(text, sizeof text, "%" PRId64, k * m);
+        *out = grammar_or(c->g, *out, grammar_text(c->g, text, strlen(text)));
+    }
+    return true;
+}
+
+/* Multiples of a whole number are integers, also where numbers are asked for. */
+static bool compile_multiples(compiler *c, const json_t *schema, const bounds *b, expr *out) {
+    const json_t *value = json_object_get(schema, "multipleOf");
+    if (!json_is_number(value) || json_number_value(value) <= 0)
+        return schema_fail(c, QAIO_ERR_ARGUMENT, "multipleOf must be a number above 0");
+    if (!json_is_integer(value) || json_integer_value(value) > SCHEMA_MAX_DIVISOR)
+        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "multipleOf must be a whole number, at most %d", SCHEMA_MAX_DIVISOR);
+    int64_t m = json_integer_value(value);
+    if (b->has_least && b->has_most) return listed_multiples(c, b->least + b->without_least, b->most - b->without_most, m, out);
+    if ((b->has_least && b->least != 0) || (b->has_most && b->most != 0))
+        return schema_fail(c, QAIO_ERR_UNSUPPORTED, "multipleOf beside one bound that is not 0 is not supported");
+    expr positive = positive_multiples(c->g, (uint32_t)m), parts[3] = {EXPR_NOTHING};
+    if (!b->without_least && !b->without_most) parts[0] = grammar_range(c->g, '0', '0');
+    if (!b->has_most) parts[1] = positive;
+    if (!b->has_least) parts[2] = grammar_then(c->g, grammar_range(c->g, '-', '-'), positive);
+    return *out = grammar_either(c->g, parts, 3), true;
+}
+
 bool schema_number(compiler *c, const json_t *schema, bool is_integer, expr *out) {
-    bool has_least = false, has_most = false, without_least = false, without_most = false;
-    int64_t least = 0, most = 0;
-    if (!parse_bound(c, schema, "minimum", is_integer, false, &has_least, &least, &without_least, false) ||
-        !parse_bound(c, schema, "exclusiveMinimum", is_integer, false, &has_least, &least, &without_least, true) ||
-        !parse_bound(c, schema, "maximum", is_integer, true, &has_most, &most, &without_most, false) ||
-        !parse_bound(c, schema, "exclusiveMaximum", is_integer, true, &has_most, &most, &without_most, true))
-        return false;
-    if (!has_least && !has_most) return *out = is_integer ? c->json.integer : c->json.number, true;
-    magnitudes above = {.is_empty = has_most && most < 0, .has_most = has_most, .most = (uint64_t)most, .without_most = without_most};
-    if (has_least && least >= 0) above.least = (uint64_t)least, above.without_least = without_least;
+    bounds b;
+    bool is_multiple = json_object_get(schema, "multipleOf") != NULL;
+    if (!parse_bounds(c, schema, is_integer || is_multiple, &b)) return false;
+    if (is_multiple) return compile_multiples(c, schema, &b, out);
+    if (!b.has_least && !b.has_most) return *out = is_integer ? c->json.integer : c->json.number, true;
+    magnitudes above = {
+        .is_empty = b.has_most && b.most < 0, .has_most = b.has_most, .most = (uint64_t)b.most, .without_most = b.without_most};
+    if (b.has_least && b.least >= 0) above.least = (uint64_t)b.least, above.without_least = b.without_least;
     magnitudes below = {
-        .is_empty = has_least && least >= 0, .has_most = has_least, .most = (uint64_t)-least, .without_most = without_least};
-    if (has_most && most <= 0) below.least = (uint64_t)-most, below.without_least = without_most;
+        .is_empty = b.has_least && b.least >= 0, .has_most = b.has_least, .most = (uint64_t)-b.least, .without_most = b.without_least};
+    if (b.has_most && b.most <= 0) below.least = (uint64_t)-b.most, below.without_least = b.without_most;
     if (above.has_most && above.least > above.most) above.is_empty = true;
     if (below.has_most && below.least > below.most) below.is_empty = true;
     grammar *g = c->g;

@@ -21,6 +21,7 @@ static json_t *random_string(uint64_t *state) {
     uint32_t least = random_below(state, 4);
     if (random_below(state, 2)) json_object_set_new(s, "minLength", json_integer(least));
     if (random_below(state, 2)) json_object_set_new(s, "maxLength", json_integer(least + random_below(state, 5)));
+    if (random_below(state, 3) == 0) json_object_set_new(s, "pattern", json_string("^[^b]*$")); /* the judge knows only this one */
     return s;
 }
 
@@ -32,6 +33,8 @@ static json_t *random_number(uint64_t *state) {
     if (random_below(state, 2))
         json_object_set_new(s, random_below(state, 2) ? "exclusiveMaximum" : "maximum",
                             json_integer(least + 2 + (int)random_below(state, 200)));
+    bool has_bound = json_object_size(s) > 1;
+    if (!has_bound && random_below(state, 2)) json_object_set_new(s, "multipleOf", json_integer(1 + random_below(state, 100)));
     return s;
 }
 
@@ -46,6 +49,10 @@ static json_t *random_choice(uint64_t *state) {
 static json_t *random_array(uint64_t *state, int depth) {
     json_t *s = json_pack("{s:s, s:o}", "type", "array", "items", part(state, depth + 1));
     uint32_t least = random_below(state, 3);
+    if (random_below(state, 3) == 0) {
+        json_object_set_new(s, "prefixItems", json_pack("[o, o]", part(state, depth + 1), part(state, depth + 1)));
+        if (random_below(state, 2)) json_object_set_new(s, "items", json_false());
+    }
     if (random_below(state, 2)) json_object_set_new(s, "minItems", json_integer(least));
     if (random_below(state, 2)) json_object_set_new(s, "maxItems", json_integer(least + random_below(state, 3)));
     return s;
@@ -64,8 +71,16 @@ static json_t *random_object(uint64_t *state, int depth) {
     return s;
 }
 
+static json_t *random_all_of(uint64_t *state, int depth) {
+    json_t *other = json_pack("{s:s, s:{s:o}}", "type", "object", "properties", "other", part(state, depth + 1));
+    if (random_below(state, 2)) json_object_set_new(other, "required", json_pack("[s]", "other"));
+    json_t *one = random_object(state, depth);
+    json_object_del(one, "additionalProperties");
+    return json_pack("{s:[o, o]}", "allOf", one, other);
+}
+
 static json_t *part(uint64_t *state, int depth) {
-    switch (random_below(state, depth < 3 ? 11 : 6)) {
+    switch (random_below(state, depth < 3 ? 13 : 6)) {
     case 0:
         return random_string(state);
     case 1:
@@ -84,6 +99,10 @@ static json_t *part(uint64_t *state, int depth) {
     case 8:
     case 9:
         return random_object(state, depth);
+    case 10:
+        return json_pack("{s:[o, o, {s:s}]}", "oneOf", random_array(state, depth), random_object(state, depth), "type", "string");
+    case 11:
+        return random_all_of(state, depth);
     default:
         return json_pack("{s:[o, o]}", "anyOf", part(state, depth + 1), part(state, depth + 1));
     }
@@ -141,6 +160,7 @@ static bool number_allows(const json_t *schema, const json_t *value) {
     const json_t *bound;
     if ((bound = json_object_get(schema, "minimum")) && x < json_number_value(bound)) return false;
     if ((bound = json_object_get(schema, "exclusiveMinimum")) && x <= json_number_value(bound)) return false;
+    if ((bound = json_object_get(schema, "multipleOf")) && json_integer_value(value) % json_integer_value(bound) != 0) return false;
     if ((bound = json_object_get(schema, "maximum")) && x > json_number_value(bound)) return false;
     return !(bound = json_object_get(schema, "exclusiveMaximum")) || x < json_number_value(bound);
 }
@@ -161,21 +181,32 @@ static bool object_allows(const json_t *root, const json_t *schema, json_t *valu
     return true;
 }
 
+static size_t n_accepting(const json_t *root, const json_t *list, const json_t *value) {
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) n += schema_accepts(root, json_array_get(list, i), value);
+    return n;
+}
+
 bool schema_accepts(const json_t *root, const json_t *schema, const json_t *value) {
-    const json_t *ref = json_object_get(schema, "$ref"), *any = json_object_get(schema, "anyOf"), *items = json_object_get(schema, "items");
+    const json_t *ref = json_object_get(schema, "$ref"), *any = json_object_get(schema, "anyOf"), *one = json_object_get(schema, "oneOf");
+    const json_t *all = json_object_get(schema, "allOf");
+    if (json_is_boolean(schema)) return json_is_true(schema);
     if (ref) return schema_accepts(root, json_object_get(json_object_get(root, "$defs"), strrchr(json_string_value(ref), '/') + 1), value);
-    if (any) {
-        bool is_good = false;
-        for (size_t i = 0; i < json_array_size(any); i++) is_good |= schema_accepts(root, json_array_get(any, i), value);
-        return is_good;
-    }
+    if (any) return n_accepting(root, any, value) > 0;
+    if (one) return n_accepting(root, one, value) == 1;
+    if (all) return n_accepting(root, all, value) == json_array_size(all);
     if (json_object_get(schema, "enum") && !is_one_of(json_object_get(schema, "enum"), value)) return false;
     if (!type_allows(json_object_get(schema, "type"), value)) return false;
-    if (json_is_string(value)) return count_allows(schema, "minLength", "maxLength", n_characters(value));
+    if (json_is_string(value))
+        return count_allows(schema, "minLength", "maxLength", n_characters(value)) &&
+               !(json_object_get(schema, "pattern") && strchr(json_string_value(value), 'b'));
     if (json_is_number(value)) return number_allows(schema, value);
     if (json_is_object(value)) return object_allows(root, schema, (json_t *)(uintptr_t)value);
     if (!json_is_array(value)) return true;
-    for (size_t i = 0; items && i < json_array_size(value); i++)
-        if (!schema_accepts(root, items, json_array_get(value, i))) return false;
+    const json_t *items = json_object_get(schema, "items"), *first = json_object_get(schema, "prefixItems");
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *of_item = i < json_array_size(first) ? json_array_get(first, i) : items;
+        if (of_item && !schema_accepts(root, of_item, json_array_get(value, i))) return false;
+    }
     return count_allows(schema, "minItems", "maxItems", json_array_size(value));
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "mask/schema.h"
 
 static json_t *parse(const char *text) {
@@ -188,14 +189,153 @@ static void formats_are_patterns(void **state) {
     expect("{\"type\": \"string\", \"format\": \"email\"}", "\"a.b@example.com\"", "\"a@b\"|\"@example.com\"");
 }
 
+static void patterns_have_the_length_that_is_asked_for(void **state) {
+    (void)state;
+    expect("{\"pattern\": \"^[a-z]+$\", \"maxLength\": 3}", "\"a\"|\"abc\"", "\"\"|\"abcd\"|\"a1\"");
+    expect("{\"pattern\": \"^[A-Z]\\\\d*$\", \"minLength\": 3, \"maxLength\": 4}", "\"A12\"|\"A123\"", "\"A1\"|\"A1234\"|\"123\"");
+    expect("{\"pattern\": \"^天气\", \"maxLength\": 4}", "\"天气\"|\"天气很好\"|\"天气\\n1\"", "\"天气真的好\"|\"天\"");
+    expect("{\"pattern\": \"好$\", \"minLength\": 2}", "\"很好\"|\"abc好\"", "\"好\"|\"好的\"");
+    expect("{\"pattern\": \"^[ab]{2,9}$|^c?$\", \"minLength\": 1, \"maxLength\": 3}", "\"aab\"|\"ba\"|\"c\"", "\"\"|\"a\"|\"aaaa\"|\"cc\"");
+    expect("{\"pattern\": \"^a+b+$\", \"minLength\": 2}", "\"ab\"|\"aabb\"", "\"a\""); /* the pattern says it itself */
+    expect("{\"pattern\": \"^(?:ab|cd)$|^x{1,5}$\", \"maxLength\": 2}", "\"ab\"|\"cd\"|\"x\"|\"xx\"", "\"xxx\"");
+    expect("{\"type\": \"string\", \"format\": \"date\", \"maxLength\": 10}", "\"2026-11-24\"", "\"2026-11-241\"");
+    expect("{\"pattern\": \"^.{3}$|^\\\"*$\", \"maxLength\": 1}", "\"\\\"\"|\"\"", "\"abc\"|\"\\\"\\\"\"");
+}
+
+static void multiples_are_what_they_should_be(void **state) {
+    (void)state;
+    expect("{\"type\": \"integer\", \"multipleOf\": 7}", "0|7|14|-21|700|999999999999999999", "1|8|-1|07|13|999999999999999993|7.0|");
+    expect("{\"type\": \"integer\", \"multipleOf\": 5, \"minimum\": 0}", "0|5|10|1005", "-5|3|12");
+    expect("{\"type\": \"integer\", \"multipleOf\": 10, \"exclusiveMaximum\": 0}", "-10|-120", "0|10|-1|-0");
+    expect("{\"type\": \"integer\", \"multipleOf\": 4, \"exclusiveMinimum\": -8, \"maximum\": 9}", "-4|0|4|8", "-8|12|9|-5");
+    expect("{\"type\": \"number\", \"multipleOf\": 25, \"minimum\": 0.5, \"maximum\": 100.5}", "25|100", "0|125|25.5|1");
+    expect("{\"type\": \"integer\", \"multipleOf\": 1}", "0|1|-12|999999999999999999", "01|1000000000000000000");
+    expect("{\"type\": \"integer\", \"multipleOf\": 100}", "0|100|-4200", "10|150|1001");
+    for (int m = 1; m <= SCHEMA_MAX_DIVISOR; m++) {
+        char schema[64], number[16];
+        snprintf(schema, sizeof schema, "{\"type\": \"integer\", \"multipleOf\": %d}", m);
+        grammar *g = grammar_of(schema);
+        for (int i = 0; i < 250; i++) {
+            snprintf(number, sizeof number, "%d", i * 7 % 1000);
+            assert_int_equal(takes(g, number), i * 7 % 1000 % m == 0);
+        }
+        grammar_free(g);
+    }
+}
+
+static void arrays_begin_as_prefix_items_say(void **state) {
+    (void)state;
+    expect("{\"prefixItems\": [{\"type\": \"integer\"}, {\"const\": \"a\"}]}", "[]|[1]|[1,\"a\"]|[1, \"a\", null, {}]",
+           "[\"a\"]|[1,2]|[1,\"a\",]|1");
+    expect("{\"prefixItems\": [{\"type\": \"integer\"}, {\"const\": \"a\"}], \"items\": false}", "[]|[1]|[1,\"a\"]", "[1,\"a\",2]");
+    expect("{\"prefixItems\": [{\"const\": 1}], \"items\": {\"type\": \"boolean\"}, \"minItems\": 2, \"maxItems\": 3}",
+           "[1,true]|[1,true,false]", "[]|[1]|[1,1]|[1,true,true,true]");
+    expect("{\"prefixItems\": [{\"const\": 1}, {\"const\": 2}, {\"const\": 3}], \"minItems\": 1, \"maxItems\": 2}", "[1]|[1,2]",
+           "[]|[1,2,3]");
+    expect("{\"prefixItems\": [{\"const\": 1}, {\"const\": 2}], \"items\": false, \"minItems\": 2}", "[1,2]", "[]|[1]|[1,2,3]");
+    expect("{\"items\": false}", "[]", "[1]");
+    expect("{\"prefixItems\": [{\"$ref\": \"#\"}, {\"type\": \"null\"}], \"items\": false, \"type\": \"array\"}",
+           "[]|[[]]|[[[],null],null]", "[1]|[[],1]");
+}
+
+static void one_of_schemas_that_are_told_apart_is_any_of_them(void **state) {
+    (void)state;
+    expect("{\"oneOf\": [{\"type\": \"integer\"}, {\"type\": \"string\"}, {\"type\": [\"null\", \"boolean\"]}]}", "1|\"x\"|null|true",
+           "1.5|[]");
+    expect("{\"oneOf\": [{\"enum\": [1, \"a\"]}, {\"const\": \"b\"}, {\"type\": \"array\"}]}", "1|\"a\"|\"b\"|[]", "2|\"c\"");
+    const char *shapes =
+        "{\"oneOf\": [{\"$ref\": \"#/$defs/circle\"}, {\"$ref\": \"#/$defs/square\"}], \"discriminator\": {\"propertyName\": \"kind\"},"
+        "\"$defs\": {\"circle\": {\"type\": \"object\", \"properties\": {\"kind\": {\"const\": \"circle\"}, \"r\": {\"type\": "
+        "\"integer\"}},"
+        "\"required\": [\"kind\", \"r\"]}, \"square\": {\"type\": \"object\", \"properties\": {\"kind\": {\"enum\": [\"square\", \"box\"]},"
+        "\"a\": {\"type\": \"integer\"}}, \"required\": [\"a\", \"kind\"]}}}";
+    expect(shapes, "{\"kind\":\"circle\",\"r\":1}|{\"kind\":\"box\",\"a\":2}", "{\"kind\":\"circle\",\"a\":1}|{\"r\":1}");
+    expect("{\"oneOf\": [{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"null\"}}, \"required\": [\"a\"]}, {\"type\": "
+           "\"object\", \"properties\": "
+           "{\"b\": {\"type\": \"null\"}}, \"additionalProperties\": false}]}",
+           "{\"a\":null}|{}|{\"b\":null}", "{\"a\":null,\"b\":null}");
+    expect("{\"oneOf\": [{\"anyOf\": [{\"type\": \"null\"}, {\"const\": 3}]}, {\"allOf\": [{\"type\": \"object\"}]}]}", "null|3|{}",
+           "4|\"\"");
+}
+
+static void all_of_objects_are_one(void **state) {
+    (void)state;
+    expect("{\"allOf\": [{\"properties\": {\"a\": {\"type\": \"integer\"}}, \"required\": [\"a\"]}, {\"$ref\": \"#/$defs/b\"}],"
+           "\"$defs\": {\"b\": {\"type\": \"object\", \"properties\": {\"b\": {\"type\": \"null\"}}}}}",
+           "{\"a\":1}|{\"a\":1,\"b\":null}", "{}|{\"b\":null}|{\"a\":null}|{\"a\":1,\"c\":1}");
+    expect("{\"properties\": {\"a\": {\"const\": 1}}, \"allOf\": [{\"required\": [\"a\", \"b\"]}, {\"allOf\": [{\"properties\": {\"b\": "
+           "{\"const\": 2}}}]}]}",
+           "{\"a\":1,\"b\":2}", "{\"a\":1}|{}");
+    expect("{\"allOf\": [{\"$ref\": \"#/$defs/level\"}], \"description\": \"x\", \"default\": \"low\", \"$defs\": {\"level\": {\"enum\": "
+           "[\"low\", \"high\"]}}}",
+           "\"low\"|\"high\"", "\"x\"|{}");
+    expect("{\"allOf\": [{\"properties\": {\"a\": {}, \"b\": {}}, \"additionalProperties\": false}, {\"properties\": {\"b\": {}, \"c\": "
+           "{}}}]}",
+           "{}|{\"a\":1,\"b\":2}", "{\"c\":1}");
+    expect("{\"allOf\": [{\"properties\": {\"o\": {\"properties\": {\"x\": {\"type\": \"null\"}}, \"required\": [\"x\"]}}}, "
+           "{\"properties\": {\"o\": {\"type\": "
+           "\"object\", \"properties\": {\"y\": {\"type\": \"null\"}}}}, \"required\": [\"o\"]}]}",
+           "{\"o\":{\"x\":null}}|{\"o\":{\"x\":null,\"y\":null}}", "{}|{\"o\":{}}|{\"o\":{\"y\":null}}");
+    expect("{\"allOf\": [{\"type\": \"object\"}, {\"additionalProperties\": false}]}", "{}", "{\"a\":1}|1");
+}
+
+/* Schemas that name each other would take for ever to be looked through. */
+static void combinations_that_grow_without_end_are_refused(void **state) {
+    (void)state;
+    str text = {0};
+    str_puts(&text, "{\"$ref\": \"#/$defs/d0\", \"$defs\": {");
+    for (int i = 0; i < 12; i++)
+        str_printf(&text, "\"d%d\": {\"allOf\": [{\"$ref\": \"#/$defs/d%d\"}, {\"$ref\": \"#/$defs/d%d\"}, {\"$ref\": \"#/$defs/d%d\"}]},",
+                   i, i + 1, i + 1, i + 1);
+    str_puts(&text, "\"d12\": {\"type\": \"object\"}}}");
+    json_t *schema = parse(text.data);
+    grammar *g = NULL;
+    qaio_error err = {0};
+    assert_int_equal(schema_grammar(&g, schema, &err), QAIO_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "too many parts"));
+    json_decref(schema);
+    str_deinit(&text);
+}
+
 static const struct {
     const char *schema, *says;
     qaio_status status;
 } refusals[] = {
-    {"{\"type\": \"object\", \"properties\": {\"age\": {\"type\": \"integer\", \"multipleOf\": 2}}}",
-     "#/properties/age: the keyword \"multipleOf\"", QAIO_ERR_UNSUPPORTED},
+    {"{\"type\": \"object\", \"properties\": {\"age\": {\"type\": \"integer\", \"multipleOf\": 0.5}}}",
+     "#/properties/age: multipleOf must be a whole number", QAIO_ERR_UNSUPPORTED},
+    {"{\"type\": \"integer\", \"multipleOf\": 0}", "above 0", QAIO_ERR_ARGUMENT},
+    {"{\"type\": \"integer\", \"multipleOf\": 101}", "at most 100", QAIO_ERR_UNSUPPORTED},
+    {"{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 3}", "one bound that is not 0", QAIO_ERR_UNSUPPORTED},
+    {"{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 8, \"maximum\": 13}", "no multiple", QAIO_ERR_ARGUMENT},
+    {"{\"type\": \"integer\", \"multipleOf\": 2, \"minimum\": 1, \"maximum\": 10000}", "more than 1024", QAIO_ERR_UNSUPPORTED},
     {"{\"properties\": {\"a/b\": {\"items\": {\"not\": {}}}}}", "#/properties/a~1b/items: the keyword \"not\"", QAIO_ERR_UNSUPPORTED},
-    {"{\"anyOf\": [{}, {\"oneOf\": []}]}", "#/anyOf/1: the keyword \"oneOf\"", QAIO_ERR_UNSUPPORTED},
+    {"{\"anyOf\": [{}, {\"oneOf\": []}]}", "#/anyOf/1: oneOf must be a list", QAIO_ERR_ARGUMENT},
+    {"{\"oneOf\": [{\"type\": \"string\"}, {\"const\": \"a\"}]}", "0 and 1 may hold together", QAIO_ERR_UNSUPPORTED},
+    {"{\"oneOf\": [{\"type\": \"integer\"}, {\"type\": \"null\"}, {\"const\": 1.5}]}", "0 and 2 may", QAIO_ERR_UNSUPPORTED},
+    {"{\"oneOf\": [{\"enum\": [1, 2]}, {\"enum\": [3, 2.0]}]}", "0 and 1 may", QAIO_ERR_UNSUPPORTED},
+    {"{\"oneOf\": [{\"type\": \"string\"}, {\"properties\": {\"a\": {}}}]}", "0 and 1 may", QAIO_ERR_UNSUPPORTED},
+    {"{\"oneOf\": [{\"type\": \"object\", \"properties\": {\"k\": {\"const\": 1}}}, {\"type\": \"object\", \"properties\": {\"k\": "
+     "{\"const\": "
+     "2}}}]}",
+     "0 and 1 may", QAIO_ERR_UNSUPPORTED},
+    {"{\"oneOf\": [{\"$ref\": \"#/$defs/x\"}, {\"type\": \"null\"}]}", "#/$defs/x", QAIO_ERR_UNSUPPORTED},
+    {"{\"allOf\": []}", "allOf must be a list", QAIO_ERR_ARGUMENT},
+    {"{\"allOf\": [{\"type\": \"string\"}, {\"minLength\": 1}]}", "not with type", QAIO_ERR_UNSUPPORTED},
+    {"{\"allOf\": [{\"type\": \"object\"}, {\"anyOf\": [{}]}]}", "not with anyOf", QAIO_ERR_UNSUPPORTED},
+    {"{\"allOf\": [{\"properties\": {\"a\": {\"type\": \"string\"}}}, {\"properties\": {\"a\": {\"maxLength\": 2}}}]}", "#/properties/a",
+     QAIO_ERR_UNSUPPORTED},
+    {"{\"allOf\": [{\"properties\": {\"a\": {}}, \"additionalProperties\": false}, {\"properties\": {\"b\": {}}, \"required\": [\"b\"]}]}",
+     "required names \"b\"", QAIO_ERR_UNSUPPORTED},
+    {"{\"allOf\": [{\"$ref\": \"#\"}, {}]}", "levels deep", QAIO_ERR_LIMIT},
+    {"{\"allOf\": [{\"$ref\": \"#\"}]}", "", QAIO_ERR_ARGUMENT},
+    {"{\"items\": false, \"minItems\": 1}", "items is false", QAIO_ERR_ARGUMENT},
+    {"{\"prefixItems\": [], \"type\": \"array\"}", "prefixItems must be", QAIO_ERR_ARGUMENT},
+    {"{\"prefixItems\": [{\"not\": {}}]}", "#/prefixItems/0: the keyword \"not\"", QAIO_ERR_UNSUPPORTED},
+    {"{\"pattern\": \"^a+b+$\", \"maxLength\": 3}", "more than one part", QAIO_ERR_UNSUPPORTED},
+    {"{\"pattern\": \"a\", \"maxLength\": 3}", "more than one part", QAIO_ERR_UNSUPPORTED},
+    {"{\"pattern\": \"^(ab)+$\", \"maxLength\": 3}", "more than one part", QAIO_ERR_UNSUPPORTED},
+    {"{\"pattern\": \"^abc$\", \"maxLength\": 2}", "as long as that", QAIO_ERR_ARGUMENT},
+    {"{\"pattern\": \"^$\", \"minLength\": 1}", "as long as that", QAIO_ERR_ARGUMENT},
     {"{\"type\": \"array\", \"uniqueItems\": true}", "uniqueItems", QAIO_ERR_UNSUPPORTED},
     {"{\"type\": \"string\", \"format\": \"hostname\"}", "hostname", QAIO_ERR_UNSUPPORTED},
     {"{\"type\": \"string\", \"pattern\": \"(?=a)\"}", "at byte 1", QAIO_ERR_UNSUPPORTED},
@@ -211,7 +351,7 @@ static const struct {
     {"{\"type\": \"string\", \"pattern\": \"\\\\\"}", "escape", QAIO_ERR_UNSUPPORTED},
     {"{\"type\": \"string\", \"pattern\": \"a^b\"}", "^ and $", QAIO_ERR_UNSUPPORTED},
     {"{\"type\": \"string\", \"pattern\": \"((((((((((((((((((a))))))))))))))))))\"}", "deep", QAIO_ERR_LIMIT},
-    {"{\"type\": \"string\", \"pattern\": \"a\", \"maxLength\": 3}", "at a time", QAIO_ERR_UNSUPPORTED},
+    {"{\"type\": \"string\", \"pattern\": \"a\", \"format\": \"date\"}", "at a time", QAIO_ERR_UNSUPPORTED},
     {"{\"type\": \"string\", \"minLength\": 3, \"maxLength\": 2}", "minLength", QAIO_ERR_ARGUMENT},
     {"{\"type\": \"string\", \"minLength\": -1}", "minLength", QAIO_ERR_ARGUMENT},
     {"{\"type\": \"string\", \"maxLength\": 100001}", "maxLength", QAIO_ERR_LIMIT},
@@ -314,6 +454,12 @@ int main(void) {
         cmocka_unit_test(numbers_lie_between_their_bounds),
         cmocka_unit_test(patterns_are_found_as_json_schema_finds_them),
         cmocka_unit_test(formats_are_patterns),
+        cmocka_unit_test(patterns_have_the_length_that_is_asked_for),
+        cmocka_unit_test(multiples_are_what_they_should_be),
+        cmocka_unit_test(arrays_begin_as_prefix_items_say),
+        cmocka_unit_test(one_of_schemas_that_are_told_apart_is_any_of_them),
+        cmocka_unit_test(all_of_objects_are_one),
+        cmocka_unit_test(combinations_that_grow_without_end_are_refused),
         cmocka_unit_test(what_cannot_be_honoured_is_refused_by_name),
         cmocka_unit_test(sizes_are_limited_by_name),
         cmocka_unit_test(failed_allocations_are_reported),

@@ -2,6 +2,7 @@
 import enum
 import json
 import unittest
+from typing import Literal
 
 import openai
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +32,22 @@ class Mood(BaseModel):
     note: str | None
 
 
+class Praise(BaseModel):
+    kind: Literal["praise"]
+    stars: int = Field(ge=1, le=5)
+
+
+class Complaint(BaseModel):
+    kind: Literal["complaint"]
+    reason: str = Field(pattern="^[a-z]*$", max_length=8)
+
+
+class Report(BaseModel):
+    what: Praise | Complaint = Field(discriminator="kind")
+    where: tuple[int, bool]
+    share: int = Field(multiple_of=5, ge=0, le=100)
+
+
 def schema_format(schema):
     return {"type": "json_schema", "json_schema": {"name": "test", "schema": schema, "strict": True}}
 
@@ -48,6 +65,16 @@ class Structured(Program):
                 mood = answer.choices[0].message.parsed
                 self.assertIsInstance(mood, Mood)
                 self.assertTrue(1 <= mood.strength <= 5 and 1 <= len(mood.causes) <= 2)
+
+    def test_a_union_with_a_discriminator_and_a_tuple_come_back_filled(self):  # oneOf, prefixItems, multipleOf
+        schema = Report.model_json_schema()
+        self.assertIn('"oneOf"', json.dumps(schema))
+        self.assertIn('"prefixItems"', json.dumps(schema))
+        for seed in range(6):
+            choice = self.chat(temperature=2, seed=seed, max_tokens=400, response_format=schema_format(schema)).choices[0]
+            if choice.finish_reason == "stop":
+                report = Report.model_validate_json(choice.message.content)
+                self.assertEqual(report.share % 5, 0)
 
     def test_one_of_a_few_values(self):
         for temperature in (0, 2):
@@ -97,8 +124,8 @@ class Structured(Program):
 
     def test_a_schema_that_cannot_be_honoured_is_refused_by_name(self):
         for schema, words in (
-            ({"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 3}}}, ("#/properties/a", "multipleOf")),
-            ({"oneOf": [{"type": "null"}]}, ("oneOf",)),
+            ({"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 0.3}}}, ("#/properties/a", "multipleOf")),
+            ({"oneOf": [{"type": "string"}, {"const": "a"}]}, ("oneOf", "together")),
             ({"type": "array", "uniqueItems": True}, ("uniqueItems",)),
             ({"$ref": "#/$defs/x"}, ("$ref",)),
             ({"type": "string", "pattern": "(?<a>b)"}, ("pattern", "byte")),
