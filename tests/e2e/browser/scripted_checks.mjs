@@ -233,6 +233,20 @@ async function conversation(on, service) {
     assert.deepEqual(await page.locator('.way').allTextContents(), ['Chat', 'Keywords', 'Polish', 'Customer service']);
   });
 
+  await on('the arrow keys choose a task and stay in the row', replying('好。'), async (page) => {
+    await page.focus('[data-way="talking"] input');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    assert.equal(await page.evaluate(() => document.activeElement.value), 'polish');
+    assert.match(await page.getAttribute('#message', 'placeholder'), /润色/);
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'message');
+    await page.keyboard.type('甲');
+    await page.keyboard.press('Enter');
+    await ended(page);
+    assert.equal(service.requests[0].reply, 'polish');
+  });
+
   await on('keywords: choose, type, and the words appear one by one, beside the labels', null, async (page, context) => {
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     const pause = gate();
