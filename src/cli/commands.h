@@ -4,7 +4,7 @@
 
 #include "cli/settings.h"
 
-#define COMMAND_MAX_GROUPS 6
+#define COMMAND_MAX_GROUPS 8
 
 typedef int command_fn(const settings *s);
 

@@ -95,12 +95,17 @@ static const option_row chat_rows[] = {
 };
 const option_group group_chat = GROUP("Chat", "对话", chat_rows);
 
-static const option_row batch_rows[] = {
+static const option_row text_rows[] = {
     {"column", 0, OPTION_TEXT, AT(column), "NAME",
      .help_en = "the column or key with the text (default: text, content, review … or the only one)",
      .help_zh = "文本所在的列或键（默认：text、content、review、文本……或唯一的一列）"},
-    {"format", 0, OPTION_TEXT, AT(format), "FORMAT", .help_en = "of IN: csv, jsonl or txt (default: by its suffix)",
-     .help_zh = "输入格式：csv、jsonl 或 txt（默认看后缀）"},
+    {"format", 0, OPTION_TEXT, AT(format), "FORMAT",
+     .help_en = "of the file that is read: csv, jsonl or txt (default: by its suffix; labelled texts are csv or jsonl)",
+     .help_zh = "所读文件的格式：csv、jsonl 或 txt（默认看后缀；带标签的文本须为 csv 或 jsonl）"},
+};
+const option_group group_texts = GROUP("Texts", "文本", text_rows);
+
+static const option_row batch_rows[] = {
     {"output-format", 0, OPTION_TEXT, AT(output_format), "FORMAT",
      .help_en = "of OUT: csv, jsonl or txt (default: by its suffix, else as IN)",
      .help_zh = "输出格式：csv、jsonl 或 txt（默认看后缀，否则同输入）"},
@@ -110,26 +115,26 @@ static const option_row batch_rows[] = {
     {"batch-calibration", 0, OPTION_FLAG, AT(batch_calibration),
      .help_en = "take off what each label gets on average over the rows so far (labels that occur about equally often)",
      .help_zh = "减去各标签在已读各行上的平均倾向（适合各标签出现次数相近的数据）"},
-    {"progress", 0, OPTION_FLAG, AT(progress), .help_en = "progress lines also where stderr is no terminal",
-     .help_zh = "标准错误不是终端时也显示进度"},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度"},
 };
 const option_group group_batch = GROUP("Files", "文件", batch_rows);
 
+#define QUIET_ROW                                                                                                                          \
+    { "quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度" }
+
+static const option_row progress_rows[] = {
+    {"progress", 0, OPTION_FLAG, AT(progress), .help_en = "progress lines also where stderr is no terminal",
+     .help_zh = "标准错误不是终端时也显示进度"},
+    QUIET_ROW,
+};
+const option_group group_progress = GROUP("Progress", "进度", progress_rows);
+
 static const option_row calibrate_rows[] = {
-    {"column", 0, OPTION_TEXT, AT(column), "NAME", .help_en = "calibrate: the column with the text, as in batch",
-     .help_zh = "calibrate：文本所在的列，同 batch"},
     {"label-column", 0, OPTION_TEXT, AT(label_column), "NAME",
      .help_en = "calibrate: the column with the right label, its id or text (default: label)",
      .help_zh = "calibrate：正确标签所在的列，写 id 或文字（默认 label）"},
-    {"format", 0, OPTION_TEXT, AT(format), "FORMAT", .help_en = "calibrate: csv or jsonl (default: by the suffix)",
-     .help_zh = "calibrate：csv 或 jsonl（默认看后缀）"},
     {"dry-run", 0, OPTION_FLAG, AT(dry_run), .help_en = "calibrate: report, store nothing", .help_zh = "calibrate：只报告，不存储"},
     {"remove", 0, OPTION_FLAG, AT(remove), .help_en = "calibrate: delete the task's calibration for this model",
      .help_zh = "calibrate：删除该任务对此模型的校准"},
-    {"progress", 0, OPTION_FLAG, AT(progress), .help_en = "progress lines also where stderr is no terminal",
-     .help_zh = "标准错误不是终端时也显示进度"},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度"},
 };
 const option_group group_calibrate = GROUP("Calibration", "校准", calibrate_rows);
 
@@ -140,13 +145,13 @@ static const option_row pull_rows[] = {
      .help_en = "a mirror (default: HF_ENDPOINT or MODELSCOPE_ENDPOINT, else the public hub)",
      .help_zh = "镜像地址（默认 HF_ENDPOINT 或 MODELSCOPE_ENDPOINT，否则公共站点）"},
     {"revision", 0, OPTION_TEXT, AT(revision), "NAME", .help_en = "branch, tag or commit", .help_zh = "分支、标签或提交"},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度"},
+    QUIET_ROW,
 };
 const option_group group_pull = GROUP("Download", "下载", pull_rows);
 
 static const option_row quantize_rows[] = {
     {"type", 0, OPTION_TYPE, AT(type), "TYPE", .help_en = "q8_0, q4_0, f16, bf16 or f32", .help_zh = "q8_0、q4_0、f16、bf16 或 f32"},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), .help_en = "no progress", .help_zh = "不显示进度"},
+    QUIET_ROW,
 };
 const option_group group_quantize = GROUP("Quantize", "量化", quantize_rows);
 

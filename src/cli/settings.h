@@ -48,8 +48,8 @@ typedef struct settings {
 
 extern const settings settings_defaults;
 
-extern const option_group group_general, group_json, group_labels, group_model, group_sampling, group_serve, group_chat, group_batch, group_calibrate,
-    group_pull, group_quantize, group_inspect, group_bench;
+extern const option_group group_general, group_json, group_labels, group_model, group_sampling, group_serve, group_chat, group_texts,
+    group_batch, group_progress, group_calibrate, group_pull, group_quantize, group_inspect, group_bench;
 
 /* Types that weights can have in memory and in files that are written: F32, F16, BF16, Q8_0, Q4_0. */
 bool type_is_writable(dtype type);
