@@ -10,33 +10,8 @@
 
 #include <cmocka.h>
 
-#include "../model/golden.h"
 #include "base/mem.h"
-#include "engine/engine.h"
-
-typedef struct fixture {
-    golden g;
-    pool *p;
-    engine *e;
-} fixture;
-
-static bool fixture_open(fixture *f, size_t index, size_t kv_bytes) {
-    if (!golden_open(&f->g, index)) return false;
-    const kernels *k;
-    model *m;
-    assert_int_equal(kernels_select(&k, NULL, NULL), QAIO_OK);
-    assert_int_equal(pool_new(&f->p, 2, NULL), QAIO_OK);
-    model_options options = {.type = DTYPE_F32, .kv_type = DTYPE_NONE, .n_ctx = 256, .kernels = k, .pool = f->p};
-    assert_int_equal(model_load(&m, f->g.source, &options, NULL), QAIO_OK);
-    assert_int_equal(engine_new(&f->e, m, k, kv_bytes, NULL), QAIO_OK);
-    return true;
-}
-
-static void fixture_close(fixture *f) {
-    engine_free(f->e);
-    pool_free(f->p);
-    golden_close(&f->g);
-}
+#include "fixture.h"
 
 static const sampling greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
 
@@ -57,7 +32,7 @@ static size_t generate(engine *e, const int32_t *ids, size_t n, size_t max_new, 
 static void greedy_continuations_are_those_of_transformers(void **state) {
     (void)state;
     fixture f;
-    for (size_t i = 0; fixture_open(&f, i, 0); i++) {
+    for (size_t i = 0; fixture_open(&f, i, DTYPE_F32, 0); i++) {
         const json_t *prompt;
         for (size_t j = 0; (prompt = golden_prompt(&f.g, j)); j++) {
             size_t n, n_want;
@@ -111,7 +86,7 @@ static void check_labels(fixture *f, const json_t *prompt) {
 static void label_log_probabilities_are_those_of_transformers(void **state) {
     (void)state;
     fixture f;
-    for (size_t i = 0; fixture_open(&f, i, 0); i++) {
+    for (size_t i = 0; fixture_open(&f, i, DTYPE_F32, 0); i++) {
         const json_t *prompt;
         for (size_t j = 0; (prompt = golden_prompt(&f.g, j)); j++) check_labels(&f, prompt);
         fixture_close(&f);
@@ -190,19 +165,19 @@ static void results_do_not_depend_on_other_traffic(void **state) {
     (void)state;
     static test_case cases[N_CASES];
     fixture f;
-    assert_true(fixture_open(&f, 1, 0));
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     make_cases(cases, model_description(engine_model(f.e))->vocab_size);
     fixture_close(&f);
     for (size_t c = 0; c < N_CASES; c++) { /* each alone in a fresh engine */
-        assert_true(fixture_open(&f, 1, 0));
+        assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
         score(f.e, cases[c].ids, cases[c].n, cases[c].lists, N_SCORES, false, cases[c].scores);
         fixture_close(&f);
-        assert_true(fixture_open(&f, 1, 0));
+        assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
         generate(f.e, cases[c].ids, cases[c].n, 16, cases[c].tokens);
         fixture_close(&f);
     }
     /* All together, with so little KV memory that prefixes are evicted all the time. */
-    assert_true(fixture_open(&f, 1, 1));
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 1));
     pthread_t threads[N_CALLERS];
     traffic callers[N_CALLERS];
     for (unsigned i = 0; i < N_CALLERS; i++) {
@@ -223,7 +198,7 @@ static void results_do_not_depend_on_other_traffic(void **state) {
 static void a_second_turn_computes_only_what_is_new(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     int32_t ids[100] = {5, 6, 7, 8, 9, 10, 11, 12};
     size_t n = 8 + generate(f.e, ids, 8, 20, ids + 8);
     ids[n++] = 3;
@@ -239,7 +214,7 @@ static void a_second_turn_computes_only_what_is_new(void **state) {
 static void a_pinned_prompt_survives_eviction(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 1));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 1));
     int32_t ids[40], other[200], out[16];
     for (int32_t i = 0; i < 40; i++) ids[i] = i;
     job_params pin = {.kind = JOB_SCORE, .prompt = ids, .n_prompt = 32, .n_pin = 32};
@@ -264,7 +239,7 @@ static void a_pinned_prompt_survives_eviction(void **state) {
 static void senseless_jobs_are_refused(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     int32_t ids[300] = {0};
     engine_job *job;
     qaio_error err;
@@ -288,7 +263,7 @@ static void senseless_jobs_are_refused(void **state) {
 static void a_full_queue_is_busy(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     enum { MAX_JOBS = 4 * ENGINE_MAX_QUEUED };
     int32_t ids[2] = {1, 2};
     job_params params = {.kind = JOB_GENERATE, .prompt = ids, .n_prompt = 2, .sampling = greedy, .max_new = 200, .n_top = -1};
@@ -324,7 +299,7 @@ static uint64_t steps_of_held_reads(engine *e) {
 static void held_jobs_share_a_step(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     uint64_t steps = 0;
     for (int i = 0; i < 100 && steps != 1; i++) steps = steps_of_held_reads(f.e); /* a hold may run out where this thread loses its CPU */
     assert_int_equal(steps, 1);
@@ -334,7 +309,7 @@ static void held_jobs_share_a_step(void **state) {
 static void a_forgotten_hold_holds_nobody_for_long(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     int32_t ids[3] = {1, 2, 3}, out[4];
     engine_hold(f.e);
     assert_int_equal(generate(f.e, ids, 3, 4, out), 4);
@@ -346,7 +321,7 @@ static void a_forgotten_hold_holds_nobody_for_long(void **state) {
 static void top_alternatives_are_sorted_and_hold_the_greedy_token(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     int32_t ids[3] = {1, 2, 3};
     job_params params = {.kind = JOB_GENERATE, .prompt = ids, .n_prompt = 3, .sampling = greedy, .max_new = 5, .n_top = 5};
     engine_job *job;
@@ -364,7 +339,7 @@ static void top_alternatives_are_sorted_and_hold_the_greedy_token(void **state) 
 static void a_failed_allocation_refuses_the_job_and_nothing_else(void **state) {
     (void)state;
     fixture f;
-    assert_true(fixture_open(&f, 0, 0));
+    assert_true(fixture_open(&f, 0, DTYPE_F32, 0));
     int32_t ids[3] = {1, 2, 3};
     sampling hot = {.temperature = 1, .top_p = 0.9f, .repetition_penalty = 1.1f};
     job_params params = {.kind = JOB_GENERATE, .prompt = ids, .n_prompt = 3, .sampling = hot, .max_new = 5, .n_top = -1};

@@ -14,12 +14,11 @@
 
 #include <cmocka.h>
 
-#include "../model/golden.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "engine/engine.h"
 #include "engine/prefix_file.h"
 #include "engine/prefix_store.h"
+#include "fixture.h"
 
 enum { BLOCK_BYTES = 128, N_BLOCKS = 2, N_IDS = 20, FILE_BYTES = 64 + 128 + N_BLOCKS * BLOCK_BYTES };
 
@@ -255,36 +254,13 @@ static void a_failed_allocation_only_loses_the_file(void **state) {
 
 /* ---- with an engine ---- */
 
-typedef struct fixture {
-    golden g;
-    pool *p;
-    engine *e;
-} fixture;
-
-static void fixture_open(fixture *f, bool keeps) {
-    const kernels *k;
-    model *m;
-    assert_true(golden_open(&f->g, 0));
-    assert_int_equal(kernels_select(&k, NULL, NULL), QAIO_OK);
-    assert_int_equal(pool_new(&f->p, 2, NULL), QAIO_OK);
-    model_options options = {.type = DTYPE_Q8_0, .n_ctx = 256, .kernels = k, .pool = f->p};
-    assert_int_equal(model_load(&m, f->g.source, &options, NULL), QAIO_OK);
-    assert_int_equal(engine_new(&f->e, m, k, 0, NULL), QAIO_OK);
-    engine_use_prefix_files(f->e, dir, keeps);
-}
-
-static void fixture_close(fixture *f) {
-    engine_free(f->e);
-    pool_free(f->p);
-    golden_close(&f->g);
-}
-
 enum { N_PIN = 21 };
 
 /* Scores one continuation of a prefix of N_PIN tokens and a text of its own in a fresh engine; how many tokens came from the cache. */
 static size_t read_fresh(bool keeps, int32_t text, double *logprob) {
     fixture f;
-    fixture_open(&f, keeps);
+    assert_true(fixture_open(&f, 0, DTYPE_Q8_0, 0));
+    engine_use_prefix_files(f.e, dir, keeps);
     int32_t prompt[N_PIN + 9], label_ids[2] = {3, 4};
     for (int32_t i = 0; i < N_PIN; i++) prompt[i] = i + 1;
     for (int32_t i = 0; i < 9; i++) prompt[N_PIN + i] = text + i;

@@ -9,31 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../model/golden.h"
-#include "engine/engine.h"
-
-typedef struct fixture {
-    golden g;
-    pool *p;
-    engine *e;
-} fixture;
-
-static void fixture_open(fixture *f, size_t kv_bytes) {
-    const kernels *k;
-    model *m;
-    assert_true(golden_open(&f->g, 1));
-    assert_int_equal(kernels_select(&k, NULL, NULL), QAIO_OK);
-    assert_int_equal(pool_new(&f->p, 2, NULL), QAIO_OK);
-    model_options options = {.type = DTYPE_F32, .kv_type = DTYPE_NONE, .n_ctx = 256, .kernels = k, .pool = f->p};
-    assert_int_equal(model_load(&m, f->g.source, &options, NULL), QAIO_OK);
-    assert_int_equal(engine_new(&f->e, m, k, kv_bytes, NULL), QAIO_OK);
-}
-
-static void fixture_close(fixture *f) {
-    engine_free(f->e);
-    pool_free(f->p);
-    golden_close(&f->g);
-}
+#include "fixture.h"
 
 enum { MAX_PROMPT = 250, MAX_NEW = 24, N_LABELS = 2, LABEL_TOKENS = 3, N_COMMON = 40 };
 
@@ -96,7 +72,7 @@ static void a_read_overtakes_bulk_that_came_before(void **state) {
     (void)state;
     static order bulk[N_BULK], read;
     fixture f;
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     engine_hold(f.e);
     for (int32_t i = 0; i < N_BULK; i++) {
         make_order(&bulk[i], i, 200, false, true);
@@ -140,7 +116,7 @@ static void bulk_and_replies_go_on_under_a_flood_of_reads(void **state) {
     static flood floods[N_FLOODS];
     pthread_t threads[N_FLOODS];
     fixture f;
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     for (int32_t i = 0; i < N_FLOODS; i++) {
         floods[i] = (flood){f.e, false, i * 10000};
         assert_int_equal(pthread_create(&threads[i], NULL, keep_reading, &floods[i]), 0);
@@ -164,7 +140,7 @@ static void a_late_job_leaves_the_queue(void **state) {
     (void)state;
     static order late, other;
     fixture f;
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     make_order(&late, 1, 20, false, false);
     make_order(&other, 2, 20, false, false);
     engine_hold(f.e);
@@ -180,7 +156,7 @@ static void a_late_reply_keeps_what_it_has(void **state) {
     (void)state;
     static order whole, o;
     fixture f;
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     make_order(&whole, 5, 10, true, false);
     submit(f.e, &whole, 0);
     assert_int_equal(finish(&whole), QAIO_OK);
@@ -216,7 +192,7 @@ static void replies_have_room_beside_more_scores_than_a_step_holds(void **state)
     score_group group = {.continuations = labels, .n_continuations = N_WIDE};
     job_params wide = {.kind = JOB_SCORE, .prompt = prompt, .n_prompt = 5, .groups = &group, .n_groups = 1};
     engine_job *job;
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     assert_int_equal(engine_submit(f.e, &wide, &job, NULL), QAIO_OK);
     assert_int_equal(engine_finish(job, want, NULL, NULL), QAIO_OK);
     for (int32_t i = 0; i < N_REPLIES; i++) {
@@ -225,7 +201,7 @@ static void replies_have_room_beside_more_scores_than_a_step_holds(void **state)
         assert_int_equal(finish(&alone[i]), QAIO_OK);
     }
     fixture_close(&f);
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     engine_hold(f.e);
     for (int32_t i = 0; i < N_REPLIES; i++) {
         make_order(&beside[i], i, 3, true, i % 3 == 0);
@@ -249,14 +225,14 @@ static void start_together(bool first_leaves) {
     static order alone[N_ALIKE], together[N_ALIKE];
     fixture f;
     for (int32_t i = 0; i < N_ALIKE; i++) {
-        fixture_open(&f, 0);
+        assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
         make_order(&alone[i], i, 90 + (size_t)i, i % 2, i % 3 == 0);
         submit(f.e, &alone[i], 0);
         assert_int_equal(finish(&alone[i]), QAIO_OK);
         assert_int_equal(alone[i].result.n_cached, 0);
         fixture_close(&f);
     }
-    fixture_open(&f, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     engine_hold(f.e);
     for (int32_t i = 0; i < N_ALIKE; i++) {
         make_order(&together[i], i, 90 + (size_t)i, i % 2, i % 3 == 0);
@@ -313,13 +289,13 @@ static void no_lane_deadline_or_lack_of_memory_changes_a_result(void **state) {
     static order want[N_CASES];
     fixture f;
     for (int32_t i = 0; i < N_CASES; i++) {
-        fixture_open(&f, 0);
+        assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
         make_order(&want[i], i, 5 + (size_t)i * 14, i % 2, false);
         submit(f.e, &want[i], 0);
         assert_int_equal(finish(&want[i]), QAIO_OK);
         fixture_close(&f);
     }
-    fixture_open(&f, 1);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 1));
     pthread_t threads[N_CALLERS];
     traffic callers[N_CALLERS];
     for (unsigned i = 0; i < N_CALLERS; i++) {

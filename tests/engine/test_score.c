@@ -11,34 +11,9 @@
 
 #include <cmocka.h>
 
-#include "../model/golden.h"
 #include "base/mem.h"
 #include "engine/internal.h"
-
-typedef struct fixture {
-    golden g;
-    pool *p;
-    engine *e;
-    size_t vocab;
-} fixture;
-
-static void open_engine(fixture *f, size_t index, size_t kv_bytes) {
-    assert_true(golden_open(&f->g, index));
-    const kernels *k;
-    model *m;
-    assert_int_equal(kernels_select(&k, NULL, NULL), QAIO_OK);
-    assert_int_equal(pool_new(&f->p, 2, NULL), QAIO_OK);
-    model_options options = {.type = DTYPE_F32, .kv_type = DTYPE_NONE, .n_ctx = 256, .kernels = k, .pool = f->p};
-    assert_int_equal(model_load(&m, f->g.source, &options, NULL), QAIO_OK);
-    f->vocab = model_description(m)->vocab_size;
-    assert_int_equal(engine_new(&f->e, m, k, kv_bytes, NULL), QAIO_OK);
-}
-
-static void close_engine(fixture *f) {
-    engine_free(f->e);
-    pool_free(f->p);
-    golden_close(&f->g);
-}
+#include "fixture.h"
 
 /* ---- random questions ---- */
 
@@ -155,7 +130,7 @@ static void a_tree_of_forks_gives_what_brute_force_gives(void **state) {
     (void)state;
     fixture f;
     unsigned seed = 11;
-    open_engine(&f, 1, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     for (int round = 0; round < 40; round++) {
         question q;
         double scores[MAX_SCORES];
@@ -173,14 +148,14 @@ static void a_tree_of_forks_gives_what_brute_force_gives(void **state) {
         }
     }
     assert_all_blocks_are_free(f.e);
-    close_engine(&f);
+    fixture_close(&f);
 }
 
 static void forks_share_the_step_that_ends_their_prompt(void **state) {
     (void)state;
     fixture f;
     unsigned seed = 5;
-    open_engine(&f, 1, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     for (int round = 0; round < 20; round++) {
         question q;
         double scores[MAX_SCORES];
@@ -191,14 +166,14 @@ static void forks_share_the_step_that_ends_their_prompt(void **state) {
         engine_get_stats(f.e, &after);
         assert_int_equal(after.n_steps - before.n_steps, 1);
     }
-    close_engine(&f);
+    fixture_close(&f);
 }
 
 static void labels_are_there_before_the_reply_s_first_token(void **state) {
     (void)state;
     fixture f;
     unsigned seed = 6;
-    open_engine(&f, 1, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     for (int round = 0; round < 20; round++) {
         question q;
         job_result at_scores, at_end;
@@ -214,7 +189,7 @@ static void labels_are_there_before_the_reply_s_first_token(void **state) {
         ask(f.e, &q, alone);
         assert_memory_equal(scores, alone, q.n_scores * sizeof *scores);
     }
-    close_engine(&f);
+    fixture_close(&f);
 }
 
 /* ---- any company ---- */
@@ -263,17 +238,17 @@ static void scores_do_not_depend_on_other_traffic_and_no_block_is_lost(void **st
     unsigned seed = 3;
     for (size_t i = 0; i < N_QUESTIONS; i++) { /* each alone in a fresh engine */
         question *q = &questions[i];
-        open_engine(&f, 1, 0);
+        assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
         make_question(q, i ? &questions[i - 1] : NULL, f.vocab, &seed);
         ask(f.e, q, q->scores);
-        close_engine(&f);
-        open_engine(&f, 1, 0);
+        fixture_close(&f);
+        assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
         double scores[MAX_SCORES];
         ask_and_reply(f.e, q, true, scores, q->tokens);
         assert_memory_equal(scores, q->scores, q->n_scores * sizeof *scores);
-        close_engine(&f);
+        fixture_close(&f);
     }
-    open_engine(&f, 1, 1); /* as little KV memory as there may be: prefixes are evicted all the time */
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 1)); /* as little KV memory as there may be: prefixes are evicted all the time */
     pthread_t threads[N_CALLERS];
     caller callers[N_CALLERS];
     for (unsigned i = 0; i < N_CALLERS; i++) {
@@ -285,7 +260,7 @@ static void scores_do_not_depend_on_other_traffic_and_no_block_is_lost(void **st
         assert_int_equal(callers[i].n_wrong, 0);
     }
     assert_all_blocks_are_free(f.e);
-    close_engine(&f);
+    fixture_close(&f);
 }
 
 /* More runs than have memory at the same time: they are computed one after the other. */
@@ -298,7 +273,7 @@ static void many_long_labels_fit_into_little_memory(void **state) {
     static double many[N];
     double one;
     unsigned seed = 9;
-    open_engine(&f, 1, (size_t)1 << 20);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, (size_t)1 << 20));
     int32_t prompt[30];
     fill(prompt, 30, f.vocab, &seed);
     for (size_t i = 0; i < N; i++) {
@@ -317,7 +292,7 @@ static void many_long_labels_fit_into_little_memory(void **state) {
         assert_int_equal(engine_finish(job, &one, NULL, NULL), QAIO_OK);
         assert_true(one == many[i]);
     }
-    close_engine(&f);
+    fixture_close(&f);
 }
 
 /* ---- failed allocations ---- */
@@ -346,25 +321,25 @@ static void a_failed_allocation_loses_nothing(void **state) {
         for (int kind = JOB_SCORE; kind <= JOB_GENERATE; kind++) {
             bool has_failed = true;
             long n = 0;
-            open_engine(&f, 1, 0);
+            assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
             make_question(&q, NULL, f.vocab, &seed);
             while (q.n_groups < 2) make_question(&q, NULL, f.vocab, &seed);
             for (; has_failed && n < 200; n++) check_failure(&f, &q, (job_kind)kind, in_step, n, &has_failed);
             assert_true(n > 2 && n < 200);
             double scores[MAX_SCORES], again[MAX_SCORES];
             ask(f.e, &q, scores);
-            close_engine(&f);
-            open_engine(&f, 1, 0);
+            fixture_close(&f);
+            assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
             ask(f.e, &q, again);
             assert_memory_equal(scores, again, q.n_scores * sizeof *scores);
-            close_engine(&f);
+            fixture_close(&f);
         }
 }
 
 static void senseless_groups_are_refused(void **state) {
     (void)state;
     fixture f;
-    open_engine(&f, 1, 0);
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
     static int32_t ids[300];
     qaio_error err;
     engine_job *job;
@@ -385,7 +360,7 @@ static void senseless_groups_are_refused(void **state) {
     group = (score_group){.opening = {ids + 3, 1}, .continuations = &label, .n_continuations = 1};
     params.n_prompt = 3;
     assert_int_equal(engine_submit(f.e, &params, &job, &err), QAIO_ERR_ARGUMENT);
-    close_engine(&f);
+    fixture_close(&f);
 }
 
 int main(void) {

@@ -10,27 +10,12 @@
 
 #include "base/mem.h"
 #include "mask/schema.h"
-#include "tasks/resident.h"
+#include "shared.h"
 #include "tasks/task_file.h"
 
 #define HEAD                                                                                                                               \
     "name: t\nversion: 1\ntitle: {zh: 词, en: Words}\nkind: generate\nsystem: "                                                           \
     "你是一个关键词提取助手。从用户的话里找出最重要的词，用、隔开，只输出关键词。\n"
-
-static resident *shared; /* opened once */
-
-static int open_shared(void **state) {
-    (void)state;
-    setenv("QAIO_HOME", "/nonexistent", 1);
-    resident_options options = {.type = DTYPE_NONE, .kv_type = DTYPE_NONE, .n_threads = 2};
-    return resident_open(&shared, &options, NULL) != QAIO_OK;
-}
-
-static int close_shared(void **state) {
-    (void)state;
-    resident_close(shared);
-    return 0;
-}
 
 static task task_of(const char *rest) {
     str text = {0};

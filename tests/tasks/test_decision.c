@@ -9,21 +9,8 @@
 
 #include <cmocka.h>
 
+#include "shared.h"
 #include "tasks/decision.h"
-
-static resident *shared; /* opened once */
-
-static int open_shared(void **state) {
-    (void)state;
-    resident_options options = {.type = DTYPE_NONE, .kv_type = DTYPE_NONE, .n_threads = 2};
-    return resident_open(&shared, &options, NULL) != QAIO_OK;
-}
-
-static int close_shared(void **state) {
-    (void)state;
-    resident_close(shared);
-    return 0;
-}
 
 static decision_answer decide(const char *instructions, const decision_option *options, size_t n, const char *input) {
     decision *d;

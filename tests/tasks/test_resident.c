@@ -10,22 +10,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "shared.h"
 #include "tasks/answer.h"
-
-static resident *shared; /* opened once */
-
-static int open_shared(void **state) {
-    (void)state;
-    setenv("QAIO_HOME", "/nonexistent", 1); /* no calibrations of the user's own */
-    resident_options options = {.type = DTYPE_NONE, .kv_type = DTYPE_NONE, .n_threads = 2};
-    return resident_open(&shared, &options, NULL) != QAIO_OK;
-}
-
-static int close_shared(void **state) {
-    (void)state;
-    resident_close(shared);
-    return 0;
-}
 
 static const task *find(const char *name) {
     const task *t;
