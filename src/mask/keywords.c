@@ -115,16 +115,17 @@ static void narrow(const keywords *k, uint32_t *first, uint32_t *last, uint32_t 
     }
 }
 
-static bool is_in_list(const keywords *k, uint32_t list, uint32_t position, uint32_t bytes) {
+/* By one of the items of the list, or a part of one. */
+static bool is_said(const keywords *k, uint32_t list, uint32_t position, uint32_t bytes) {
     for (; list; list = k->lists[list].before)
-        if (k->lists[list].bytes == bytes && memcmp(k->text + k->lists[list].position, k->text + position, bytes) == 0) return true;
+        if (memmem(k->text + k->lists[list].position, k->lists[list].bytes, k->text + position, bytes)) return true;
     return false;
 }
 
 /* Whether the first `bytes` bytes of the suffix are an item. */
 static bool is_item(const keywords *k, uint32_t suffix, uint32_t bytes, uint32_t list) {
     const char *item = k->text + k->suffixes[suffix];
-    return bytes && item[bytes - 1] != ' ' && !is_inside_character(item[bytes]) && !is_in_list(k, list, k->suffixes[suffix], bytes);
+    return bytes && item[bytes - 1] != ' ' && !is_inside_character(item[bytes]) && !is_said(k, list, k->suffixes[suffix], bytes);
 }
 
 bool keywords_accepts(const grammar *g, const node *n) { return is_item(g->keywords, n->a, n->c, n->d); }
@@ -135,8 +136,8 @@ static uint32_t count_characters(const char *text, uint32_t bytes) {
     return n;
 }
 
-/* Whether some suffix of the range goes on to an item.  Only items of the list and pieces of characters do not end the search at once, so
- * it is short. */
+/* Whether some suffix of the range goes on to an item.  Only what the list says already and pieces of characters do not end the search at
+ * once, so it is short. */
 static bool is_alive(const keywords *k, uint32_t first, uint32_t last, uint32_t bytes, uint32_t list) {
     if (first == last || count_characters(k->text + k->suffixes[first], bytes) > k->max_characters) return false;
     if (is_item(k, first, bytes, list)) return true;
@@ -172,7 +173,7 @@ static uint32_t longer_list(grammar *g, uint32_t before, uint32_t position, uint
     return k->n_lists++;
 }
 
-/* The rest of the separator, then an item that was not there yet. */
+/* The rest of the separator, then an item that says something new. */
 static expr next_item(grammar *g, const node *n) {
     keywords *k = g->keywords;
     uint32_t n_items = n->d ? k->lists[n->d].n_items : 0;

@@ -1,6 +1,6 @@
 /* Lists whose items stand in a text:  天气、散步、公园
  *
- * Every item is a part of the text, whole characters of it, not cut across its punctuation, and none comes twice. */
+ * Every item is a part of the text, whole characters of it, not cut across its punctuation, and none lies in one before it. */
 #ifndef QAIO_MASK_KEYWORDS_H
 #define QAIO_MASK_KEYWORDS_H
 
