@@ -27,6 +27,7 @@ QUESTIONS = [  # instructions, options, key of the texts
     ("用户说这句话想做什么？", INTENTS + ["道歉", "炫耀"], "intent"),
 ]
 LETTERS = "ABCDEFGH"
+NEUTRAL = ["。", "无", "N/A", "这是一句话。"]  # texts that say nothing
 TASKS_AT_ONCE = 16
 
 
@@ -78,6 +79,20 @@ def geometric(rows):
     return [sum(math.log(max(p, 1e-30)) for p in column) for column in zip(*rows)]
 
 
+def logarithm(p):
+    return math.log(max(p, 1e-12))
+
+
+def without_leaning(orders, read, neutral):
+    """What the neutral texts get is taken off: of each order and option, or of each place in the list alone."""
+    n = len(orders[0])
+    leaning = {order: [sum(logarithm(p[i]) for p in neutral[order]) / len(neutral[order]) for i in range(n)] for order in orders}
+    places = [sum(leaning[order][order[k]] for order in orders) / len(orders) for k in range(n)]
+    by_order = {order: [[math.exp(logarithm(p[i]) - leaning[order][i]) for i in range(n)] for p in read[order]] for order in orders}
+    by_place = {order: [[math.exp(logarithm(p[i]) - places[order.index(i)]) for i in range(n)] for p in read[order]] for order in orders}
+    return by_order, by_place
+
+
 def judge(orders, read, right, choose, mean=arithmetic):
     """read: order -> probabilities by text; choose: the orders that are averaged for a given one."""
     hits = agreement = 0
@@ -103,10 +118,11 @@ def main():
         used = [row for row in rows[:args.texts] if row[key] in options]
         right = [options.index(row[key]) for row in used]
         with tempfile.TemporaryDirectory() as folder:
-            orders, found = read_all(args.qaio, pathlib.Path(folder), instructions, options, [row["text"] for row in used])
+            orders, found = read_all(args.qaio, pathlib.Path(folder), instructions, options, [row["text"] for row in used] + NEUTRAL)
         print(f"{key}, {len(options)} options, {len(used)} texts")
         for way in ("text", "letter"):
-            read = {order: found[way, order] for order in orders}
+            read = {order: found[way, order][:len(used)] for order in orders}
+            by_order, by_place = without_leaning(orders, read, {order: found[way, order][len(used):] for order in orders})
             places = [sum(order.index(max(range(len(p)), key=p.__getitem__)) == place for order in orders for p in read[order])
                       for place in range(len(options))]
             print(f"  {way}: answers by place in the list: " + " ".join(f"{100 * p / sum(places):.0f} %" for p in places))
@@ -115,6 +131,8 @@ def main():
             for m in sorted({m for m in (2, 3, 4, len(options)) if 2 < len(options) >= m}):
                 print(f"  {way:6}  {m} rotations          ", judge(orders, read, right, lambda o: evenly(o, m)))
             print(f"  {way:6}  all, geometric mean  ", judge(orders, read, right, rotations, geometric))
+            print(f"  {way:6}  one, less a neutral text's  ", judge(orders, by_order, right, lambda o: [o]))
+            print(f"  {way:6}  one, less that by place     ", judge(orders, by_place, right, lambda o: [o]))
 
 
 if __name__ == "__main__":
