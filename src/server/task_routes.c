@@ -6,6 +6,7 @@
 #include "server/completion.h"
 #include "server/internal.h"
 #include "tasks/answer.h"
+#include "tasks/route.h"
 
 #define READS_AHEAD 32 /* of a list of texts, at the same time */
 
@@ -106,6 +107,27 @@ static bool read_texts(exchange *x, const task *t, const task_request *request, 
 
 /* ---- tasks that generate ---- */
 
+/* The prompt of a chat task: where labels choose it, they are read first. */
+static qaio_status choose_route(const task_route **out, exchange *x, const task *t, const json_t *text, qaio_error *err) {
+    const task *tasks[ANALYZE_MAX_TASKS];
+    label_read *started[ANALYZE_MAX_TASKS];
+    size_t n = route_add_tasks(t, x->tasks, tasks, 0, ANALYZE_MAX_TASKS), n_started = 0;
+    if (n == 0) return QAIO_OK;
+    label_answer *answers = mem_array(n, sizeof *answers);
+    if (!answers) return error_memory(err);
+    label_request request = {.tasks = tasks, .n_tasks = n};
+    qaio_status status = labels_start(started, x->resident, &request, json_string_value(text), json_string_length(text), err);
+    if (!status) n_started = n;
+    for (size_t i = 0; i < n_started; i++) {
+        if (!exchange_await_label(x, started[i])) label_cancel(started[i]);
+        qaio_status read_status = label_finish(started[i], &answers[i], status ? NULL : err);
+        if (!status) status = read_status;
+    }
+    if (!status) *out = route_choose(t, answers, n);
+    mem_free(answers);
+    return status;
+}
+
 static qaio_status start_reply(reply **out, resident *r, const task *t, const json_t *text, const reply_params *params, qaio_error *err) {
     const char *bytes = json_string_value(text);
     size_t n = json_string_length(text);
@@ -113,9 +135,10 @@ static qaio_status start_reply(reply **out, resident *r, const task *t, const js
     return reply_start(out, r, &(chat_message){.role = "user", .content = bytes, .content_bytes = n}, 1, params, err);
 }
 
-static json_t *generated(exchange *x, const task *t, const json_t *text, const reply_params *params, qaio_error *err) {
+static json_t *generated(exchange *x, const task *t, const json_t *text, reply_params params, qaio_error *err) {
     reply *p;
-    if (start_reply(&p, x->resident, t, text, params, err)) return NULL;
+    params.chat = t->kind == TASK_CHAT ? t : NULL;
+    if (choose_route(&params.route, x, t, text, err) || start_reply(&p, x->resident, t, text, &params, err)) return NULL;
     str out = {0};
     reply_result result;
     bool is_whole = exchange_gather(x, p, &out, NULL, NULL);
@@ -123,9 +146,10 @@ static json_t *generated(exchange *x, const task *t, const json_t *text, const r
     if (!status && !is_whole) status = error_set(err, QAIO_ERR_CANCELLED, "the client has left, or the server is stopping");
     json_t *answer = NULL;
     if (!status) {
-        answer = json_pack("{s:s, s:s%, s:s, s:o, s:s, s:I}", "task", t->name, "reply", out.data ? out.data : "", out.len, "finish_reason",
-                           finish_name(result.finish), "usage", usage_to_json(result.n_prompt, result.n_cached, result.n_generated),
-                           "model", resident_model_name(x->resident), "task_version", (json_int_t)t->version);
+        answer = json_pack("{s:s, s:s%, s:s, s:o, s:s, s:I, s:o*}", "task", t->name, "reply", out.data ? out.data : "", out.len,
+                           "finish_reason", finish_name(result.finish), "usage",
+                           usage_to_json(result.n_prompt, result.n_cached, result.n_generated), "model", resident_model_name(x->resident),
+                           "task_version", (json_int_t)t->version, "route", t->n_routes ? route_to_json(params.route) : NULL);
         if (!answer) error_memory(err);
     }
     str_deinit(&out);
@@ -135,7 +159,7 @@ static json_t *generated(exchange *x, const task *t, const json_t *text, const r
 static bool generate_texts(exchange *x, const task *t, const task_request *request, const json_t *texts, json_t *results, failure *f) {
     for (size_t i = 0; i < json_array_size(texts); i++) {
         qaio_error err;
-        json_t *answer = generated(x, t, json_array_get(texts, i), &request->generation.params, &err);
+        json_t *answer = generated(x, t, json_array_get(texts, i), request->generation.params, &err);
         if (!answer) return failed_at(f, &err, request->texts != NULL, i);
         json_array_append_new(results, answer);
     }

@@ -111,6 +111,7 @@ static const struct {
     {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}", "[DONE]"},
     {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logprobs\":true}", "陪着"},
     {"/v1/tasks/sentiment", "{\"texts\":[\"a\",\"b\",\"c\"]}", "results"},
+    {"/v1/tasks/service", "{\"text\":\"心情很低落\"}", "soothe"},
     {"/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":4,\"logprobs\":2}", "text_completion"},
     {"/v1/analyze", "{\"text\":", "invalid_json"},
 };

@@ -237,6 +237,10 @@ class Streams(HttpTest):
         self.assertEqual([a["reply"] for a in answers["results"]], ["听起来你"] * 2)
         self.assert_error(self.server.post("/v1/tasks/chat", {"text": "好", "stream": True}), 400, "stream")
 
+    def test_a_chat_task_answers_with_its_route(self):
+        _, answers = self.server.post("/v1/tasks/service", {"texts": ["好", "心情很低落"], "max_tokens": 2})
+        self.assertEqual([a["route"]["id"] for a in answers["results"]], ["urgent", "soothe"])
+
     def test_a_task_that_generates_answers_beside_labels(self):
         body = {"text": "心情很低落", "reply": "keywords", "tasks": ["sentiment", "crisis"], "max_tokens": 2}
         _, whole = self.server.post("/v1/analyze", {**body, "history": HELLO["messages"]})
