@@ -37,8 +37,9 @@ bool failure_from(failure *f, const qaio_error *err, const char *param) {
         return failure_set(f, 429, "busy", "", "%s", err->message);
     case QAIO_ERR_ARGUMENT:
     case QAIO_ERR_FORMAT:
+        return failure_set(f, 400, "invalid_value", param, "%s", err->message);
     case QAIO_ERR_UNSUPPORTED:
-        return failure_set(f, 400, NULL, param, "%s", err->message);
+        return failure_set(f, 400, "unsupported", param, "%s", err->message);
     case QAIO_ERR_TIMEOUT:
         return failure_set(f, 503, "timeout", "", "%s", err->message);
     case QAIO_ERR_CANCELLED:

@@ -42,8 +42,14 @@ class OfTheProgram(Lists):
         for text, result in zip(texts, results):
             self.assertTrue(all(word in text for word in result["reply"].split("、")))
 
+    def test_a_chat_task_follows_its_own_prompt_as_in_analyze(self):
+        chat, service = (self.ask(name, text=SAD, temperature=0)[1] for name in ("chat", "service"))
+        whole = self.server.post("/v1/analyze", {"text": SAD, "tasks": [], "reply": "service", "temperature": 0})[1]
+        self.assertEqual((service["reply"], service["route"]), (whole["reply"], whole["route"]))
+        self.assertNotEqual(service["usage"]["prompt_tokens"], chat["usage"]["prompt_tokens"])
+
     def test_one_text_that_cannot_be_read_fails_the_request_and_is_named(self):
-        for bad, code in (("", None), (" \n", None), (SAD * 200, "context_length_exceeded")):
+        for bad, code in (("", "invalid_value"), (" \n", "invalid_value"), (SAD * 200, "context_length_exceeded")):
             for i in (0, 40):
                 texts = [SAD] * 41
                 texts[i] = bad
