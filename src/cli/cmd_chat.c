@@ -157,13 +157,13 @@ static bool handle_command(chat *c, const char *line) {
     } else if (strncmp(line, "/mood", n) == 0 && n == 5) {
         set_mood(c, value);
     } else if (strncmp(line, "/help", n) == 0 && n == 5) {
-        puts(TR("/clear      begin a new conversation\n/mood on|off  show the mood of each message\n/exit       leave (Ctrl-D too)\n"
-                "Ctrl-C      stop a reply",
-                "/clear      开始新的对话\n/mood on|off  是否显示情绪\n/exit       离开（或 Ctrl-D）\nCtrl-C      停止回复"));
+        puts(TR("/clear        begin a new conversation\n/mood on|off  show the mood of each message\n/exit         leave (Ctrl-D too)\n"
+                "Ctrl-C        stop a reply",
+                "/clear        开始新的对话\n/mood on|off  是否显示情绪\n/exit         离开（或 Ctrl-D）\nCtrl-C        停止回复"));
     } else {
         const char *near = nearest_name(line, names, sizeof names / sizeof *names);
-        printf(TR("no command %.*s; %s%s\n", "没有命令 %.*s；%s%s\n"), (int)n, line,
-               near ? TR("did you mean ", "是不是 ") : TR("see /help", "见 /help"), near ? near : "");
+        printf(TR("no command %.*s; %s%s%s\n", "没有命令 %.*s；%s%s%s\n"), (int)n, line,
+               near ? TR("did you mean ", "是不是 ") : TR("see /help", "见 /help"), near ? near : "", near ? TR("?", "？") : "");
     }
     return true;
 }

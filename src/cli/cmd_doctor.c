@@ -225,6 +225,11 @@ static void check_kernels(doctor *d, const label_answer answers[N_CHECKS]) {
 
 /* ---- printing ---- */
 
+static void print_names(const json_t *list) {
+    for (size_t i = 0; i < json_array_size(list); i++) printf("%s%s", i ? " " : "", json_string_value(json_array_get(list, i)));
+    puts(json_array_size(list) ? "" : TR("none", "无"));
+}
+
 static void print_section(const doctor *d, const char *key, const char *title) {
     const char *name;
     json_t *value;
@@ -236,6 +241,9 @@ static void print_section(const doctor *d, const char *key, const char *title) {
         else if (json_is_integer(value) && (strstr(name, "bytes") || strstr(name, "memory"))) {
             format_bytes(size, (uint64_t)json_integer_value(value));
             printf("  %-22s %s\n", name, size);
+        } else if (json_is_array(value)) {
+            printf("  %-22s ", name);
+            print_names(value);
         } else {
             char *text = json_dumps(value, JSON_ENCODE_ANY);
             printf("  %-22s %s\n", name, text ? text : "");

@@ -176,8 +176,9 @@ static int unknown_call(const char *name) {
     const char *names[sizeof calls / sizeof *calls + 1] = {"dequant"};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) names[i + 1] = calls[i].name;
     const char *near = nearest_name(name, names, sizeof names / sizeof *names);
-    return report_usage(TR("inspect %s: no such call; %s%s", "inspect %s：没有这种调用；%s%s"), name,
-                        near ? TR("did you mean ", "是不是 ") : TR("see `qaio help inspect`", "见 `qaio help inspect`"), near ? near : "");
+    return report_usage(TR("inspect %s: no such call; %s%s%s", "inspect %s：没有这种调用；%s%s%s"), name,
+                        near ? TR("did you mean ", "是不是 ") : TR("see `qaio help inspect`", "见 `qaio help inspect`"), near ? near : "",
+                        near ? TR("?", "？") : "");
 }
 
 int command_inspect(const settings *s) {

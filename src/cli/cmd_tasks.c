@@ -40,7 +40,7 @@ static int list_tasks(const settings *s, const task_set *set) {
             continue;
         }
         printf("%-16s %-9s %s", t->name, kind_name(t->kind), title_of(t));
-        for (size_t k = 0; k < t->n_labels; k++) printf("%s%s %s", k ? "  " : TR(": ", ":"), t->labels[k].emoji, t->labels[k].text);
+        for (size_t k = 0; k < t->n_labels; k++) printf("%s%s %s", k ? "  " : TR(": ", "："), t->labels[k].emoji, t->labels[k].text);
         bool is_embedded = !s->model && task_is_weak_with(t, EMBEDDED_MODEL_NAME);
         puts(is_embedded ? TR("  (beyond the built-in model)", "（内置模型做不好）") : "");
     }
@@ -52,7 +52,7 @@ static int list_tasks(const settings *s, const task_set *set) {
 }
 
 static void print_field(const char *name, const char *text) {
-    if (text && text[0]) printf("%s:\n  %s\n", name, text);
+    if (text && text[0]) printf(TR("%s:\n  %s\n", "%s：\n  %s\n"), name, text);
 }
 
 /* The calibration of a task for the model at hand; the model is opened only where calibrations are kept at all. */
@@ -89,6 +89,25 @@ static void print_constraint(const task_constraint *c) {
     for (size_t i = 0; i < c->n_values; i++) printf("  %s\n", c->values[i]);
 }
 
+static void print_routes(const task *t) {
+    if (t->n_routes)
+        puts(TR("the first of these whose labels all hold replaces the system prompt:",
+                "从上到下，第一条标签全部相符的提示词代替系统提示词："));
+    for (size_t i = 0; i < t->n_routes; i++) {
+        const task_route *route = &t->routes[i];
+        printf("  %s", route->id);
+        for (size_t k = 0; k < route->n_when; k++) printf("%s%s=%s", k ? ", " : ": ", route->when[k].task, route->when[k].label);
+        printf("\n    %s\n", route->system);
+    }
+}
+
+static void print_crisis(const task *t) {
+    if (!t->crisis.text) return;
+    printf(
+        TR("where %s has a probability of %g or more, this comes before any reply:\n  %s\n", "%s 的概率达到 %g 时，回复之前先说：\n  %s\n"),
+        t->crisis.label, t->crisis.at_least, t->crisis.text);
+}
+
 static int show_task(const settings *s, const task_set *set) {
     const task *t;
     qaio_error err;
@@ -112,8 +131,10 @@ static int show_task(const settings *s, const task_set *set) {
     print_field(TR("before the text", "文本之前"), t->before);
     print_field(TR("after the text", "文本之后"), t->after);
     print_constraint(&t->constraint);
+    print_routes(t);
     if (t->n_labels) puts(TR("labels:", "类别："));
     for (size_t i = 0; i < t->n_labels; i++) printf("  %s %s  %s\n", t->labels[i].emoji, t->labels[i].text, t->labels[i].id);
+    print_crisis(t);
     if (t->n_tests) puts(TR("tests:", "自测："));
     for (size_t i = 0; i < t->n_tests; i++) printf("  %s -> %s\n", t->tests[i].text, t->tests[i].expect);
     if (found.is_found) {
@@ -181,8 +202,9 @@ int command_tasks(const settings *s) {
     if (strcmp(what, "calibrate") == 0) return command_calibrate(s);
     if (strcmp(what, "list") != 0 && strcmp(what, "show") != 0) {
         const char *near = nearest_name(what, names, 4);
-        return report_usage(TR("tasks %s: must be list, show, test or calibrate%s%s", "tasks %s：须为 list、show、test 或 calibrate%s%s"),
-                            what, near ? TR("; did you mean ", "；是不是 ") : "", near ? near : "");
+        return report_usage(
+            TR("tasks %s: must be list, show, test or calibrate%s%s%s", "tasks %s：须为 list、show、test 或 calibrate%s%s%s"), what,
+            near ? TR("; did you mean ", "；是不是 ") : "", near ? near : "", near ? TR("?", "？") : "");
     }
     task_set *set;
     qaio_error err;

@@ -349,6 +349,11 @@ class Tasks(Case):
                          {"kind": "one_of", "values": ["升级处理", "安抚"]})
         self.assertNotIn("held to", self.ok("tasks", "show", "summary"))
 
+    def test_show_says_which_labels_choose_a_prompt_and_what_comes_first_in_a_crisis(self):
+        self.assertRegex(self.ok("tasks", "show", "service"), r"\n  soothe: sentiment=negative, intent=complaint\n    你是")
+        self.assertRegex(self.ok("tasks", "show", "crisis"), r"where yes has a probability of 0\.2 or more.*\n  .*12356")
+        self.assertNotRegex(self.ok("tasks", "show", "chat"), "replaces|comes before")
+
     def test_the_tests_of_the_task_files_pass(self):
         self.assertRegex(self.ok("tasks", "test", "sentiment"), r"\d+ passed, 0 failed\n$")
 
@@ -449,7 +454,10 @@ class Doctor(Case):
         self.assertTrue(all(check["passed"] for check in report["checks"]))
         self.assertEqual(len(report["checks"]), 3)
         self.assertGreaterEqual(report["machine"]["threads"], 1)
-        self.assertIn("All is well", self.ok("doctor"))
+        people = self.ok("doctor")
+        self.assertIn("All is well", people)
+        self.assertRegex(people, r"\n  kernels +ref\b[^\[\"]*\n")
+        self.assertRegex(people, r"\n  calibrated +none\n")
 
     def test_every_instruction_set_of_the_machine_can_be_forced(self):
         for name in json.loads(self.ok("doctor", "--json"))["machine"]["kernels"]:
@@ -547,7 +555,7 @@ class Chat(Case):
     def test_commands_of_the_conversation(self):
         out = self.ok("chat", "--no-mood", "--seed", "1", stdin=f"/help\n/mood on\n{SAD}\n/mood off\n/cler\n/clear\n{GLAD}\n/exit\nnever read\n")
         self.assertIn("/clear", out)
-        self.assertIn("did you mean /clear", out)
+        self.assertIn("did you mean /clear?\n", out)
         self.assertEqual(out.count("%"), 1)
 
     def test_a_long_conversation_goes_on(self):
