@@ -23,17 +23,30 @@ static void print_json(const calibration_report *r) {
                          quality_to_json(&r->after), "stored", r->path ? json_text(r->path, strlen(r->path)) : json_null()));
 }
 
+/* A name in a column of this many places; Chinese characters, of three bytes, take two. */
+static void print_name(const char *name, int places) {
+    for (const char *c = name; *c; c++) places -= (*c & 0xC0) == 0x80 ? 0 : (*c & 0x80) ? 2 : 1;
+    printf("  %s%*s", name, places > 0 ? places : 0, "");
+}
+
 static void print_figures(const quality *before, const quality *after) {
-    printf("  %-24s%12s%12s\n", "", TR("before", "before"), TR("after", "after"));
-    printf("  %-24s%10.2f %%%10.2f %%\n", "accuracy", 100 * before->accuracy, 100 * after->accuracy);
-    printf("  %-24s%12.4f%12.4f\n", "macro-F1", before->macro_f1, after->macro_f1);
-    printf("  %-24s%12.4f%12.4f\n", "ECE", before->ece, after->ece);
-    printf("  %-24s%12.4f%12.4f\n", "Brier", before->brier, after->brier);
-    printf("  %-24s%12.4f%12.4f\n", "log loss", before->log_loss, after->log_loss);
+    print_name("", 24);
+    puts(TR("      before       after", "      校准前      校准后"));
+    print_name(TR("accuracy", "准确率"), 24);
+    printf("%10.2f %%%10.2f %%\n", 100 * before->accuracy, 100 * after->accuracy);
+    print_name(TR("macro-F1", "宏平均 F1"), 24);
+    printf("%12.4f%12.4f\n", before->macro_f1, after->macro_f1);
+    print_name(TR("ECE", "ECE（校准误差）"), 24);
+    printf("%12.4f%12.4f\n", before->ece, after->ece);
+    print_name(TR("Brier", "Brier 分数"), 24);
+    printf("%12.4f%12.4f\n", before->brier, after->brier);
+    print_name(TR("log loss", "对数损失"), 24);
+    printf("%12.4f%12.4f\n", before->log_loss, after->log_loss);
     for (size_t i = 0; i < QUALITY_RISKS; i++) {
         char name[64];
-        snprintf(name, sizeof name, "kept at %g %% error", 100 * quality_risks[i]);
-        printf("  %-24s%10.1f %%%10.1f %%", name, 100 * before->coverages[i].share, 100 * after->coverages[i].share);
+        snprintf(name, sizeof name, TR("kept at %g %% error", "容许 %g %% 错误时作答"), 100 * quality_risks[i]);
+        print_name(name, 24);
+        printf("%10.1f %%%10.1f %%", 100 * before->coverages[i].share, 100 * after->coverages[i].share);
         if (after->coverages[i].share > 0) printf("  (abstain_below: %.4f)", after->coverages[i].threshold);
         putchar('\n');
     }
@@ -68,7 +81,7 @@ void calibration_report_print(const calibration_report *r, bool is_json) {
     printf(TR("Temperature %.4f; biases:", "温度 %.4f；偏置："), r->learnt.values.temperature);
     for (size_t i = 0; i < t->n_labels; i++) printf(" %s %+.4f", t->labels[i].id, r->learnt.values.biases[i]);
     printf(TR("\nAfter is cross-validated (%d folds): each text is judged by a calibration that has not seen it.\n",
-              "\nafter 为 %d 折交叉验证：每条文本都由没有见过它的校准来评判。\n"),
+              "\n“校准后”为 %d 折交叉验证：每条文本都由没有见过它的校准来评判。\n"),
            CALIBRATION_FOLDS);
     if (r->path)
         printf(TR("Stored: %s\n", "已存储：%s\n"), r->path);

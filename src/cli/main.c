@@ -21,7 +21,7 @@ static int unknown_command(const char *name) {
     for (size_t i = 0; i < n_commands && n < sizeof names / sizeof *names; i++) names[n++] = commands[i].name;
     const char *near = nearest_name(name, names, n);
     if (near) return report_usage(TR("no command %s; did you mean qaio %s?", "没有命令 %s；是不是 qaio %s？"), name, near);
-    return report_usage(TR("no command %s; `qaio --help` lists them", "没有命令 %s;`qaio --help` 列出全部"), name);
+    return report_usage(TR("no command %s; `qaio --help` lists them", "没有命令 %s；`qaio --help` 列出全部"), name);
 }
 
 static void print_help(FILE *out) {

@@ -17,7 +17,7 @@ static void print(const char *format, va_list args) {
 int report_error(const qaio_error *err) {
     if (err->path[0] && err->offset >= 0)
         return report_failure(TR("%s (%s, byte %lld)", "%s（%s，字节 %lld）"), err->message, err->path, (long long)err->offset);
-    if (err->path[0]) return report_failure(TR("%s (%s)", "%s(%s)"), err->message, err->path);
+    if (err->path[0]) return report_failure(TR("%s (%s)", "%s（%s）"), err->message, err->path);
     return report_failure("%s", err->message);
 }
 

@@ -75,7 +75,7 @@ static const option_row serve_rows[] = {
     {"host", 0, OPTION_TEXT, AT(host), "ADDRESS", .help_en = "listen here (default: 127.0.0.1, this machine only)",
      .help_zh = "监听地址（默认 127.0.0.1，仅本机）"},
     {"port", 'p', OPTION_COUNT, AT(port), "N", 0, 65535, .help_en = "default: 7860; 0: any free port",
-     .help_zh = "默认 7860;0：任一空闲端口"},
+     .help_zh = "默认 7860；0：任一空闲端口"},
     {"api-key-file", 0, OPTION_TEXT, AT(api_key_file), "FILE", .help_en = "clients must send the key in this file",
      .help_zh = "客户端须带上文件中的密钥"},
     {"allow-host", 0, OPTION_TEXTS, AT(allowed_hosts), "NAME",
