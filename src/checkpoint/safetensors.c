@@ -245,10 +245,14 @@ qaio_status safetensors_open_dir(tensor_list *out, map_list *maps, const char *d
     char *single = file_join(dir, "model.safetensors"), *index = file_join(dir, "model.safetensors.index.json");
     if (!single || !index)
         status = error_memory(err);
-    else if (file_exists(single) || !file_exists(index))
+    else if (file_exists(single))
         status = safetensors_open_file(out, maps, single, err);
-    else
+    else if (file_exists(index))
         status = open_shards(out, maps, dir, index, err);
+    else
+        status = error_at(err, QAIO_ERR_NOT_FOUND, dir, -1,
+                          "no weights in this folder: neither model.safetensors nor model.safetensors.index.json (nor one GGUF file "
+                          "without a config.json)");
     mem_free(single);
     mem_free(index);
     return status;

@@ -271,7 +271,7 @@ static void what_is_no_model_is_refused_by_name(void **state) {
     refuse("/dev/null", QAIO_ERR_IO, "regular file");
     refuse(TINY "/config.json", QAIO_ERR_FORMAT, "GGUF");
     char *dir = scratch_new();
-    refuse(dir, QAIO_ERR_NOT_FOUND, "");
+    refuse(dir, QAIO_ERR_NOT_FOUND, "no weights in this folder");
     copy_file(TINY "/base.gguf", path_of("%s/a.gguf", dir));
     copy_file(TINY "/base.gguf", path_of("%s/b.gguf", dir));
     refuse(dir, QAIO_ERR_ARGUMENT, "several GGUF");
