@@ -8,7 +8,7 @@
 #include "server/generation.h"
 #include "server/internal.h"
 
-#define DECISIONS_AHEAD 16 /* at the same time; each is up to DECISION_MAX_ORDERS reads */
+#define DECISIONS_AHEAD 8 /* at the same time; each is up to DECISION_MAX_ORDERS reads */
 
 /* ---- for the parsers ---- */
 
