@@ -13,6 +13,8 @@ static bool may_look(compiler *c, size_t n) {
     return c->n_looks < SCHEMA_MAX_LOOKS;
 }
 
+static bool too_many(compiler *c) { return schema_fail(c, QAIO_ERR_LIMIT, "oneOf and allOf have too many parts"); }
+
 /* ---- what a schema allows ---- */
 
 /* Behind references; NULL: not known, or a failure. */
@@ -92,6 +94,7 @@ bool schema_is_disjoint(compiler *c, const json_t *list) {
             c->err->status = QAIO_OK;
             if (is_apart(c, json_array_get(list, i), json_array_get(list, k), 0)) continue;
             if (c->err->status) return false; /* a reference or a type that makes no sense */
+            if (c->n_looks == SCHEMA_MAX_LOOKS) return too_many(c);
             return schema_fail(c, QAIO_ERR_UNSUPPORTED,
                                "oneOf is supported where type, const, enum or a required property tells its schemas apart; "
                                "%zu and %zu may hold together",
@@ -112,12 +115,10 @@ typedef struct merger {
 
 static bool memory_failed(merger *m) { return error_memory(m->c->err), false; }
 
-static bool too_many(merger *m) { return schema_fail(m->c, QAIO_ERR_LIMIT, "oneOf and allOf have too many parts"); }
-
 static bool add_property(merger *m, const char *name, json_t *schema) {
     json_t *other = json_object_get(m->properties, name);
     bool is_same = other == schema;
-    if (!may_look(m->c, other && !is_same ? EQUALITY_LOOKS : 1)) return too_many(m);
+    if (!may_look(m->c, other && !is_same ? EQUALITY_LOOKS : 1)) return too_many(m->c);
     if (!other || is_same || json_equal(other, schema)) return json_object_set(m->properties, name, schema) == 0 || memory_failed(m);
     json_t *both = json_pack("{s:[O, O]}", "allOf", other, schema);
     return (both && json_object_set_new(m->properties, name, both) == 0) || memory_failed(m);
@@ -167,7 +168,7 @@ static bool absorb(merger *m, json_t *part, size_t depth) {
     json_t *value;
     if (json_is_true(part)) return true;
     if (!json_is_object(part)) return schema_fail(m->c, QAIO_ERR_ARGUMENT, "allOf: a schema must be an object (or true)");
-    if (!may_look(m->c, 1)) return too_many(m);
+    if (!may_look(m->c, 1)) return too_many(m->c);
     if (depth > SCHEMA_MAX_DEPTH) return schema_fail(m->c, QAIO_ERR_LIMIT, "allOf is nested more than %d levels deep", SCHEMA_MAX_DEPTH);
     if (json_object_get(part, "$ref")) {
         const json_t *target = schema_target(m->c, part);
