@@ -73,7 +73,7 @@ typedef struct qaio_options {
     const char *type;      /* weights in memory: "q8_0", "q4_0", "f16", "bf16", "f32"; NULL: "q8_0" */
     const char *kv_type;   /* KV cache: "f16" or "f32"; NULL: default */
     const char *tasks_dir; /* a directory of task files that add to the built-in ones, or NULL */
-    const char *cpu;       /* the highest instruction set to use: "ref", "avx2", "avx512", "neon"; NULL: $QAIO_CPU, else the best */
+    const char *cpu;       /* instruction set: "ref", "avx2", "avxvnni", "avx512", "amx", "neon"; NULL: $QAIO_CPU, else the best */
     size_t context;        /* tokens; 0: the model's, at most 4096 */
     size_t kv_bytes;       /* memory for KV; 0: an eighth of the machine's, at most 1 GiB */
     int threads;           /* 0: all CPUs that affinity and cgroup quota leave to this process */
