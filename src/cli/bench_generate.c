@@ -68,7 +68,7 @@ void bench_prefill(bench *b) {
         bench_figure figure = {.n_tokens = n, .is_warm = i > 0};
         snprintf(figure.what, sizeof figure.what, "prefill %zu", n);
         snprintf(figure.en, sizeof figure.en, "prompt of %zu tokens", n);
-        snprintf(figure.zh, sizeof figure.zh, "读入 %zu 词", n);
+        snprintf(figure.zh, sizeof figure.zh, "读入 %zu 词元", n);
         bench_measure(b, &figure, prefill_once, &n);
         if (n == room) break;
     }
@@ -106,7 +106,7 @@ static void decode_at(bench *b, size_t depth) {
     bench_figure figure = {.n_tokens = 1};
     snprintf(figure.what, sizeof figure.what, "decode at %zu", depth);
     snprintf(figure.en, sizeof figure.en, depth ? "token at depth %zu" : "token", depth);
-    snprintf(figure.zh, sizeof figure.zh, depth ? "深度 %zu 处一词" : "生成一词", depth);
+    snprintf(figure.zh, sizeof figure.zh, depth ? "深度 %zu 处一个词元" : "生成一个词元", depth);
     bench_measure(b, &figure, decode_once, &p);
     mem_free(p.ids);
 }
@@ -153,7 +153,7 @@ void bench_streams(bench *b) {
         bench_figure figure = {.n_tokens = s.n * STREAM_TOKENS};
         snprintf(figure.what, sizeof figure.what, "streams %zu", s.n);
         snprintf(figure.en, sizeof figure.en, "%zu streams of %d tokens", s.n, STREAM_TOKENS);
-        snprintf(figure.zh, sizeof figure.zh, "%zu 路，每路 %d 词", s.n, STREAM_TOKENS);
+        snprintf(figure.zh, sizeof figure.zh, "%zu 路，每路 %d 词元", s.n, STREAM_TOKENS);
         bench_measure(b, &figure, streams_once, &s);
     }
 }

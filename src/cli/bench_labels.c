@@ -91,7 +91,7 @@ static void read_tasks(bench *b, reading *r) {
     snprintf(figure.what, sizeof figure.what, "labels %zu%s text %zu", n, is_shared ? " shared" : "", r->n_tokens);
     snprintf(figure.en, sizeof figure.en, "%zu label%s of %zu tokens%s", n, n == 1 ? "" : "s", r->n_tokens,
              is_shared ? ", shared prompt" : "");
-    snprintf(figure.zh, sizeof figure.zh, "%zu 个标签，文本 %zu 词%s", n, r->n_tokens, is_shared ? "，共用提示" : "");
+    snprintf(figure.zh, sizeof figure.zh, "%zu 个标签，文本 %zu 词元%s", n, r->n_tokens, is_shared ? "，共用提示" : "");
     bench_measure(b, &figure, read_once, r);
 }
 
@@ -156,7 +156,7 @@ void bench_labels(bench *b) {
         read_tasks(b, &five);
         five.layout = LAYOUT_OWN;
     }
-    bench_figure figure = {"mood and first token", "a mood and the reply's first token", "情绪与回复的首词", 0, false};
+    bench_figure figure = {"mood and first token", "a mood and the reply's first token", "情绪与回复的首个词元", 0, false};
     one.n_tokens = SHORT_TOKENS;
     bench_measure(b, &figure, mood_and_reply_once, &one);
 }

@@ -2,24 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/str.h"
 #include "cli/bench.h"
 #include "cli/locale.h"
 #include "cli/memory.h"
 
 #define NAME_COLUMNS 36
-
-/* Text in a column of this width; Chinese characters take two columns. */
-static void print_name(const char *text) {
-    size_t n = strlen(text), columns = 0;
-    for (size_t i = 0; i < n;) {
-        uint32_t c = 0;
-        size_t length = utf8_decode(text + i, n - i, &c);
-        columns += c >= 0x2E80 ? 2 : 1;
-        i += length ? length : 1;
-    }
-    printf("  %s%*s", text, columns < NAME_COLUMNS ? (int)(NAME_COLUMNS - columns) : 1, "");
-}
 
 static const char *const kind_keys[] = {
     [MEASURE_F32] = "float32", [MEASURE_BF16] = "bfloat16", [MEASURE_INT8] = "int8", [MEASURE_INT4] = "int4"};
@@ -33,7 +20,7 @@ static const char *kind_name(measure_kind kind) {
     case MEASURE_INT8:
         return TR("int8 dot products", "int8 点积");
     case MEASURE_INT4:
-        return TR("int8, 16-bit sums", "int8,16 位累加");
+        return TR("int8, 16-bit sums", "int8，16 位累加");
     }
     return "";
 }
@@ -45,12 +32,12 @@ void bench_show_limits(const bench *b) {
     for (size_t i = 0; i < l->n_reads; i++) {
         snprintf(name, sizeof name, TR("reading memory, %d thread%s", "读内存，%d 线程%s"), l->reads[i].n_threads,
                  locale_is_chinese() || l->reads[i].n_threads == 1 ? "" : "s");
-        print_name(name);
+        print_name(name, NAME_COLUMNS);
         printf("%10.1f GB/s\n", l->reads[i].bytes_per_second * 1e-9);
     }
     for (size_t i = 0; i < l->n_peaks; i++) {
         snprintf(name, sizeof name, "%s: %s", l->peaks[i].instructions, kind_name(l->peaks[i].kind));
-        print_name(name);
+        print_name(name, NAME_COLUMNS);
         printf("%10.0f %s\n", l->peaks[i].operations_per_second * 1e-9, TR("G operations/s", "G 次运算/秒"));
     }
     fflush(stdout);
@@ -63,11 +50,11 @@ void bench_show_heading(const bench *b) {
     printf(TR("%s, %s, %s of weights, %s kernels, %d threads\n", "%s，%s，权重 %s，%s 内核，%d 线程\n"), resident_model_name(b->resident),
            dtype_get(model_type(m))->name, size, resident_kernels(b->resident)->name, resident_threads(b->resident));
     if (b->limits.weight_bytes_per_second > 0) {
-        print_name(TR("reading as much as the weights", "读与权重等量的内存"));
+        print_name(TR("reading as much as the weights", "读与权重等量的内存"), NAME_COLUMNS);
         printf("%10.1f GB/s\n", b->limits.weight_bytes_per_second * 1e-9);
     }
-    print_name("");
-    printf("%10s    %8s    %10s    %s\n", TR("ms", "毫秒"), TR("tokens/s", "词/秒"), TR("bound, ms", "下限，毫秒"), TR("reached", "达到"));
+    print_name("", NAME_COLUMNS);
+    puts(TR("        ms    tokens/s     bound, ms    reached", "      毫秒     词元/秒    下限，毫秒    达到"));
     fflush(stdout);
 }
 
@@ -84,7 +71,7 @@ void bench_add_row(bench *b, const bench_figure *figure, double ms, size_t n_run
     json_array_append_new(b->rows, row);
     progress_end(&b->progress);
     if (b->settings->json) return;
-    print_name(TR(figure->en, figure->zh));
+    print_name(TR(figure->en, figure->zh), NAME_COLUMNS);
     printf("%10.2f", ms);
     if (figure->n_tokens)
         printf("    %8.0f", 1000 * (double)figure->n_tokens / ms);
@@ -100,7 +87,7 @@ void bench_add_row(bench *b, const bench_figure *figure, double ms, size_t n_run
 static void print_memory(const char *name, uint64_t bytes) {
     char text[32];
     format_bytes(text, bytes);
-    print_name(name);
+    print_name(name, NAME_COLUMNS);
     printf("%13s\n", text);
 }
 

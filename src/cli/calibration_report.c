@@ -6,7 +6,9 @@
 #include "cli/json_out.h"
 #include "cli/locale.h"
 #include "cli/report.h"
+#include "cli/terminal.h"
 
+#define NAME_COLUMNS     24
 #define MAX_SHOWN_LABELS 16 /* of the confusion matrix on a terminal */
 
 static void print_json(const calibration_report *r) {
@@ -23,29 +25,23 @@ static void print_json(const calibration_report *r) {
                          quality_to_json(&r->after), "stored", r->path ? json_text(r->path, strlen(r->path)) : json_null()));
 }
 
-/* A name in a column of this many places; Chinese characters, of three bytes, take two. */
-static void print_name(const char *name, int places) {
-    for (const char *c = name; *c; c++) places -= (*c & 0xC0) == 0x80 ? 0 : (*c & 0x80) ? 2 : 1;
-    printf("  %s%*s", name, places > 0 ? places : 0, "");
-}
-
 static void print_figures(const quality *before, const quality *after) {
-    print_name("", 24);
+    print_name("", NAME_COLUMNS);
     puts(TR("      before       after", "      校准前      校准后"));
-    print_name(TR("accuracy", "准确率"), 24);
+    print_name(TR("accuracy", "准确率"), NAME_COLUMNS);
     printf("%10.2f %%%10.2f %%\n", 100 * before->accuracy, 100 * after->accuracy);
-    print_name(TR("macro-F1", "宏平均 F1"), 24);
+    print_name(TR("macro-F1", "宏平均 F1"), NAME_COLUMNS);
     printf("%12.4f%12.4f\n", before->macro_f1, after->macro_f1);
-    print_name(TR("ECE", "ECE（校准误差）"), 24);
+    print_name(TR("ECE", "ECE（校准误差）"), NAME_COLUMNS);
     printf("%12.4f%12.4f\n", before->ece, after->ece);
-    print_name(TR("Brier", "Brier 分数"), 24);
+    print_name(TR("Brier", "Brier 分数"), NAME_COLUMNS);
     printf("%12.4f%12.4f\n", before->brier, after->brier);
-    print_name(TR("log loss", "对数损失"), 24);
+    print_name(TR("log loss", "对数损失"), NAME_COLUMNS);
     printf("%12.4f%12.4f\n", before->log_loss, after->log_loss);
     for (size_t i = 0; i < QUALITY_RISKS; i++) {
         char name[64];
         snprintf(name, sizeof name, TR("kept at %g %% error", "容许 %g %% 错误时作答"), 100 * quality_risks[i]);
-        print_name(name, 24);
+        print_name(name, NAME_COLUMNS);
         printf("%10.1f %%%10.1f %%", 100 * before->coverages[i].share, 100 * after->coverages[i].share);
         if (after->coverages[i].share > 0) printf("  (abstain_below: %.4f)", after->coverages[i].threshold);
         putchar('\n');

@@ -25,9 +25,9 @@ static int unknown_command(const char *name) {
 }
 
 static void print_help(FILE *out) {
-    fprintf(out, "%s\n\n%s qaio %s\n\n",
+    fprintf(out, "%s\n\n%sqaio %s\n\n",
             TR("qaio: one resident small Qwen that does every language task", "qaio：一个常驻内存的小 Qwen，做所有语言任务"),
-            TR("Usage:", "用法："), TR("COMMAND [OPTION…]", "命令 [选项…]"));
+            TR("Usage: ", "用法："), TR("COMMAND [OPTION…]", "命令 [选项…]"));
     for (size_t i = 0; i < n_commands; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, TR(commands[i].summary_en, commands[i].summary_zh));
     fprintf(out, "\n%s\n\n%s\n",
@@ -41,8 +41,8 @@ static void print_help(FILE *out) {
 }
 
 static void print_command_help(const command *c, FILE *out) {
-    fprintf(out, "qaio %s: %s\n\n%s qaio %s%s%s %s\n", c->name, TR(c->summary_en, c->summary_zh), TR("Usage:", "用法："), c->name,
-            c->operands[0] ? " " : "", c->operands, TR("[OPTION…]", "[选项…]"));
+    fprintf(out, "qaio %s%s%s\n\n%sqaio %s%s%s %s\n", c->name, TR(": ", "："), TR(c->summary_en, c->summary_zh), TR("Usage: ", "用法："),
+            c->name, c->operands[0] ? " " : "", c->operands, TR("[OPTION…]", "[选项…]"));
     options_help(c->groups, out);
     fprintf(out, "\n%s\n", TR("Examples:", "例子："));
     for (const char *line = c->examples; *line;) {

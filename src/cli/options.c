@@ -188,7 +188,7 @@ qaio_status options_parse(const option_group *const *groups, void *target, int a
 
 void options_help(const option_group *const *groups, FILE *out) {
     for (; *groups; groups++) {
-        fprintf(out, "\n%s:\n", TR((*groups)->title_en, (*groups)->title_zh));
+        fprintf(out, TR("\n%s:\n", "\n%s：\n"), TR((*groups)->title_en, (*groups)->title_zh));
         for (size_t i = 0; i < (*groups)->n_rows; i++) {
             const option_row *row = &(*groups)->rows[i];
             int width = row->letter ? fprintf(out, "  -%c, --%s", row->letter, row->name) : fprintf(out, "      --%s", row->name);

@@ -55,11 +55,12 @@ const option_group group_model = GROUP("Model", "模型", model_rows);
 static const option_row sampling_rows[] = {
     {"temperature", 0, OPTION_REAL, AT(temperature), "X", 0, 100,
      .help_en = "0: always the most probable token (default: the model's, else 0.7)",
-     .help_zh = "0：总取最可能的词（默认：模型自带，否则 0.7）"},
-    {"top-p", 0, OPTION_REAL, AT(top_p), "X", 0, 1, .help_en = "keep the most probable tokens up to this sum (else 0.8)",
-     .help_zh = "只保留累计概率在此之内的词（否则 0.8）"},
+     .help_zh = "0：总取最可能的词元（默认：模型自带，否则 0.7）"},
+    {"top-p", 0, OPTION_REAL, AT(top_p), "X", 0, 1,
+     .help_en = "keep the most probable tokens up to this sum (default: the model's, else 0.8)",
+     .help_zh = "只保留累计概率在此之内的词元（默认：模型自带，否则 0.8）"},
     {"top-k", 0, OPTION_COUNT, AT(top_k), "N", 0, 1 << 24, GIVEN(has_top_k), .help_en = "keep the N most probable tokens; 0: all",
-     .help_zh = "只保留最可能的 N 个词；0：全部"},
+     .help_zh = "只保留最可能的 N 个词元；0：全部"},
     {"repetition-penalty", 0, OPTION_REAL, AT(repetition_penalty), "X", 0.01, 100, .help_en = "above 1: repeat less",
      .help_zh = "大于 1：减少重复"},
     {"seed", 0, OPTION_COUNT, AT(seed), "N", 0, MAX_SEED, GIVEN(has_seed), .help_en = "the same seed gives the same reply",
@@ -160,7 +161,7 @@ static const option_row inspect_rows[] = {
      .help_zh = "tokenize、detokenize、template 只需分词器"},
     {"template", 0, OPTION_TEXT, AT(template), "FILE", .help_en = "template: the chat template to use",
      .help_zh = "template：所用的对话模板"},
-    {"plain", 0, OPTION_FLAG, AT(plain), .help_en = "special tokens in texts are ordinary text", .help_zh = "文本中的特殊词当作普通文字"},
+    {"plain", 0, OPTION_FLAG, AT(plain), .help_en = "special tokens in texts are ordinary text", .help_zh = "文本中的特殊词元当作普通文字"},
 };
 const option_group group_inspect = GROUP("Inspect", "检视", inspect_rows);
 

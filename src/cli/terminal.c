@@ -74,6 +74,17 @@ void progress_end(progress *p) {
     p->is_drawn = false;
 }
 
+void print_name(const char *text, size_t columns) {
+    size_t n = strlen(text), used = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t c = 0;
+        size_t length = utf8_decode(text + i, n - i, &c);
+        used += c >= 0x2E80 ? 2 : 1;
+        i += length ? length : 1;
+    }
+    printf("  %s%*s", text, used < columns ? (int)(columns - used) : 1, "");
+}
+
 void format_bytes(char out[32], uint64_t bytes) {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     double value = (double)bytes;
