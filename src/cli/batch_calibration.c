@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "cli/json_out.h"
+#include "cli/locale.h"
 
 #define MAX_LINE_BYTES ((size_t)32 << 20) /* of OUT; IN has shorter ones */
 
@@ -37,7 +38,8 @@ static qaio_status count(batch_prior *p, const task *t, const double *raw, uint6
     for (size_t i = 0; i < t->n_labels; i++)
         if (isnan(raw[i])) return QAIO_OK;
     if (batch_prior_add(p, t->n_labels, raw)) return QAIO_OK;
-    return error_set(err, QAIO_ERR_ARGUMENT, "row %llu has no raw probabilities of %s", (unsigned long long)number, t->name);
+    return error_set(err, QAIO_ERR_ARGUMENT, TR("row %llu has no raw probabilities of %s", "第 %llu 行没有 %s 的原始概率"),
+                     (unsigned long long)number, t->name);
 }
 
 /* A cell of a CSV record; -1: it holds no number. */
@@ -71,7 +73,7 @@ static qaio_status find_columns(size_t *first, const task_choice *choice, const 
         if (wanted.failed)
             status = error_memory(err);
         else if (!is_found || first[i] + choice->tasks[i]->n_labels > header->n_fields)
-            status = error_set(err, QAIO_ERR_ARGUMENT, "there is no column %s", wanted.data);
+            status = error_set(err, QAIO_ERR_ARGUMENT, TR("there is no column %s", "没有 %s 这一列"), wanted.data);
     }
     str_deinit(&wanted);
     return status;
@@ -111,10 +113,13 @@ static qaio_status count_answer(batch_prior *p, const task *t, const json_t *ans
     double raw[TASK_MAX_LABELS];
     const char *name = json_string_value(json_object_get(answer, "task")), *how = json_string_value(json_object_get(answer, "calibration"));
     if (!name || strcmp(name, t->name) != 0)
-        return error_set(err, QAIO_ERR_ARGUMENT, "row %llu is the result of other tasks", (unsigned long long)number);
+        return error_set(err, QAIO_ERR_ARGUMENT, TR("row %llu is the result of other tasks", "第 %llu 行是其他任务的结果"),
+                         (unsigned long long)number);
     if (json_object_get(answer, "error")) return QAIO_OK;
     if (!how || strcmp(how, "batch") != 0)
-        return error_set(err, QAIO_ERR_ARGUMENT, "row %llu was made without --batch-calibration", (unsigned long long)number);
+        return error_set(err, QAIO_ERR_ARGUMENT,
+                         TR("row %llu was made without --batch-calibration", "第 %llu 行不是用 --batch-calibration 得到的"),
+                         (unsigned long long)number);
     for (size_t i = 0; i < t->n_labels; i++) {
         const json_t *value = json_object_get(json_object_get(answer, "raw"), t->labels[i].id);
         raw[i] = json_is_number(value) ? json_number_value(value) : json_is_null(value) ? NAN : -1;
@@ -128,7 +133,9 @@ static qaio_status count_line(batch_calibration *c, const task_choice *choice, c
     json_t *object = json_loadb(line, n, JSON_ALLOW_NUL, &where);
     const json_t *results = json_object_get(object, "results");
     qaio_status status =
-        json_is_object(object) ? QAIO_OK : error_set(err, QAIO_ERR_ARGUMENT, "row %llu is no JSON object", (unsigned long long)number);
+        json_is_object(object)
+            ? QAIO_OK
+            : error_set(err, QAIO_ERR_ARGUMENT, TR("row %llu is no JSON object", "第 %llu 行不是 JSON 对象"), (unsigned long long)number);
     for (size_t i = 0; i < choice->n && results && !status; i++)
         if (choice->tasks[i]->kind == TASK_LABEL)
             status = count_answer(&c->priors[i], choice->tasks[i], json_array_get(results, i), number, err);
@@ -147,9 +154,10 @@ static qaio_status restore_jsonl(batch_calibration *c, const task_choice *choice
         if (got == LINE_OK)
             status = count_line(c, choice, line, n, number, err);
         else if (got == LINE_END)
-            status = reader.error ? error_errno(err, "", "read", reader.error) : error_set(err, QAIO_ERR_IO, "it has become shorter");
+            status = reader.error ? error_errno(err, "", "read", reader.error)
+                                  : error_set(err, QAIO_ERR_IO, TR("it has become shorter", "文件变短了"));
         else
-            status = error_set(err, QAIO_ERR_LIMIT, "row %llu is too long", (unsigned long long)number);
+            status = error_set(err, QAIO_ERR_LIMIT, TR("row %llu is too long", "第 %llu 行太长"), (unsigned long long)number);
     }
     line_reader_deinit(&reader);
     return status;

@@ -134,7 +134,7 @@ static int prepare(batch *b) {
     qaio_error err;
     qaio_status opened = row_reader_open(&b->reader, b->in, b->in_format, s->column, &err);
     if (opened) {
-        report_failure("%s: %s", b->in_path ? b->in_path : TR("standard input", "标准输入"), err.message);
+        report_failure(TR("%s: %s", "%s：%s"), b->in_path ? b->in_path : TR("standard input", "标准输入"), err.message);
         return opened == QAIO_ERR_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
     }
     b->capacity = MAX_JOBS_AHEAD / b->choice.n;
@@ -241,8 +241,8 @@ static int summarise(const batch *b, int status) {
         status = report_failure(TR("stopped after %llu rows; they are written whole", "已停止；写出了完整的 %llu 行"),
                                 (unsigned long long)b->n_rows);
     else if (!b->settings->quiet)
-        report_note(TR("%llu rows in %s, %.0f/s, %llu failed", "%llu 行，用时 %s，%.0f/秒，失败 %llu 行"), (unsigned long long)b->n_rows,
-                    time, seconds > 0 ? (double)b->n_rows / seconds : 0, (unsigned long long)b->n_failed);
+        report_note(TR("%llu rows in %s, %.0f/s, %llu failed", "%llu 行，用时 %s，每秒 %.0f 行，失败 %llu 行"),
+                    (unsigned long long)b->n_rows, time, seconds > 0 ? (double)b->n_rows / seconds : 0, (unsigned long long)b->n_failed);
     if (b->n_failed) report_note(TR("the first row that failed: %s", "第一个失败的行：%s"), b->first_error.message);
     return status;
 }

@@ -79,7 +79,7 @@ static int open_file(survey *v) {
     if (S_ISREG(st.st_mode)) v->in_bytes = (uint64_t)st.st_size;
     qaio_status status = row_reader_open(&v->reader, v->in, format, s->column, &err);
     if (!status) return choose_label_column(v);
-    report_failure("%s: %s", v->path, err.message);
+    report_failure(TR("%s: %s", "%s：%s"), v->path, err.message);
     return status == QAIO_ERR_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
 }
 
@@ -198,7 +198,8 @@ static int read_rows(survey *v) {
         row r;
         if (v->n_pending == MAX_READS_AHEAD) status = finish_first(v, &err);
         got = row_read(&v->reader, &r, &err);
-        if (got == ROW_OK && ++v->n_rows > MAX_ROWS) status = error_set(&err, QAIO_ERR_LIMIT, "more than %zu rows", MAX_ROWS);
+        if (got == ROW_OK && ++v->n_rows > MAX_ROWS)
+            status = error_set(&err, QAIO_ERR_LIMIT, TR("more than %zu rows", "超过 %zu 行"), MAX_ROWS);
         if (got == ROW_OK && !status) start(v, &r);
         row_deinit(&r);
     }
@@ -240,8 +241,10 @@ static int finish_survey(const survey *v) {
     qaio_status status = learn(v, &report, &err);
     if (!status && !v->settings->dry_run) {
         path = calibration_path(v->task, key.model_name);
-        status = path ? calibration_store(&key, &report.learnt, &report.before, &report.after, path, &err)
-                      : error_set(&err, QAIO_ERR_IO, "no home directory to keep the calibration in; set QAIO_HOME");
+        status =
+            path ? calibration_store(&key, &report.learnt, &report.before, &report.after, path, &err)
+                 : error_set(&err, QAIO_ERR_IO,
+                             TR("no home directory to keep the calibration in; set QAIO_HOME", "没有主目录可存放校准；请设置 QAIO_HOME"));
     }
     report.path = path;
     if (!status) calibration_report_print(&report, v->settings->json);

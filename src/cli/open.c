@@ -68,7 +68,8 @@ qaio_status open_checkpoint_named(checkpoint **out, const char *name, qaio_error
     else if (bytes)
         status = checkpoint_open_memory(out, image, bytes, EMBEDDED_MODEL_NAME, err);
     else
-        status = error_set(err, QAIO_ERR_NOT_FOUND, "this build has no embedded model; name one with --model");
+        status = error_set(err, QAIO_ERR_NOT_FOUND,
+                           TR("this build has no embedded model; name one with --model", "此程序没有内置模型；请用 --model 指定"));
     mem_free(path);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/locale.h"
 
 #define READ_BYTES ((size_t)1 << 16)
 
@@ -43,7 +44,10 @@ static qaio_status check_header(bool *is_whole, int fd, const char *header, size
     bool is_same = n_found >= 0 && memcmp(found, header, (size_t)n_found) == 0;
     mem_free(found);
     if (n_found < 0) return error_errno(err, "", "read", errno);
-    if (!is_same) return error_set(err, QAIO_ERR_ARGUMENT, "it has other columns, so it is the result of other tasks or another file");
+    if (!is_same)
+        return error_set(
+            err, QAIO_ERR_ARGUMENT,
+            TR("it has other columns, so it is the result of other tasks or another file", "它的列不同，应是其他任务或其他文件的结果"));
     *is_whole = (size_t)n_found == n;
     return QAIO_OK;
 }

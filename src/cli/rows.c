@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cli/json_out.h"
+#include "cli/locale.h"
 
 #define MAX_LINE_BYTES ((size_t)16 << 20)
 
@@ -41,10 +42,12 @@ static qaio_status list_columns(const row_columns *c, const char *wanted, qaio_e
     str list = {0};
     for (size_t i = 0; i < c->n && i < 20; i++) str_printf(&list, "%s%s", i ? ", " : "", c->names[i]);
     if (wanted)
-        error_set(err, QAIO_ERR_ARGUMENT, "there is no column %s; there are: %s", wanted, list.data ? list.data : "");
+        error_set(err, QAIO_ERR_ARGUMENT, TR("there is no column %s; there are: %s", "没有 %s 这一列；现有：%s"), wanted,
+                  list.data ? list.data : "");
     else
-        error_set(err, QAIO_ERR_ARGUMENT, "which column holds the text? name it with --column; there are: %s",
-                  list.data ? list.data : "none");
+        error_set(err, QAIO_ERR_ARGUMENT,
+                  TR("which column holds the text? name it with --column; there are: %s", "文本在哪一列？请用 --column 指明；现有：%s"),
+                  list.data ? list.data : TR("none", "无"));
     str_deinit(&list);
     return QAIO_ERR_ARGUMENT;
 }
@@ -187,12 +190,16 @@ static qaio_status open_csv(row_reader *r, qaio_error *err) {
     csv_record header = {0};
     csv_status got = csv_read(&r->csv, &header, err);
     qaio_status status = got == CSV_ERROR ? err->status : QAIO_OK;
-    if (got == CSV_END) status = error_set(err, QAIO_ERR_FORMAT, "the file is empty; a CSV file begins with a header");
+    if (got == CSV_END)
+        status = error_set(err, QAIO_ERR_FORMAT,
+                           TR("the file is empty; a CSV file begins with a header", "文件是空的；CSV 文件的第一行须为表头"));
     for (size_t i = 0; i < header.n_fields && !status; i++) {
         size_t n;
         const char *name = csv_field(&header, i, &n);
         if (!utf8_is_valid(name, n) || memchr(name, 0, n))
-            status = error_set(err, QAIO_ERR_FORMAT, "the header is not UTF-8; convert the file, for example with iconv -f gbk -t utf-8");
+            status = error_set(err, QAIO_ERR_FORMAT,
+                               TR("the header is not UTF-8; convert the file, for example with iconv -f gbk -t utf-8",
+                                  "表头不是 UTF-8；请先转换文件，例如 iconv -f gbk -t utf-8"));
         else
             status = add_column(&r->columns, name, n, err);
     }

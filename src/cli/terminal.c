@@ -99,9 +99,9 @@ void format_bytes(char out[32], uint64_t bytes) {
 void format_seconds(char out[32], double seconds) {
     unsigned long s = (unsigned long)(seconds + 0.5);
     if (s >= 3600)
-        snprintf(out, 32, "%lu h %lu min", s / 3600, s % 3600 / 60);
+        snprintf(out, 32, TR("%lu h %lu min", "%lu 小时 %lu 分"), s / 3600, s % 3600 / 60);
     else if (s >= 60)
-        snprintf(out, 32, "%lu min %lu s", s / 60, s % 60);
+        snprintf(out, 32, TR("%lu min %lu s", "%lu 分 %lu 秒"), s / 60, s % 60);
     else
-        snprintf(out, 32, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
+        snprintf(out, 32, TR("%.*f s", "%.*f 秒"), seconds < 10 ? 1 : 0, seconds);
 }

@@ -30,7 +30,7 @@ double progress_seconds(const progress *p);
 /* Text at the beginning of a line of a table, two places in, in a column of this width; Chinese characters take two places. */
 void print_name(const char *text, size_t columns);
 
-/* "1.5 GB", "12 s", "3 min 20 s" */
+/* "1.5 GB", "12 s", "3 min 20 s"; in Chinese "12 秒" */
 void format_bytes(char out[32], uint64_t bytes);
 void format_seconds(char out[32], double seconds);
 
