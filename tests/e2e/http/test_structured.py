@@ -58,23 +58,18 @@ class Structured(Program):
         return self.client.chat.completions.create(model=self.model, messages=[{"role": "user", "content": SAD}], **options)
 
     def test_a_pydantic_model_comes_back_filled(self):
-        for seed in range(5):
-            answer = self.client.chat.completions.parse(model=self.model, messages=[{"role": "user", "content": SAD}], response_format=Mood,
-                                                        temperature=1.5, seed=seed, max_tokens=400)
-            if answer.choices[0].finish_reason == "stop":
-                mood = answer.choices[0].message.parsed
-                self.assertIsInstance(mood, Mood)
-                self.assertTrue(1 <= mood.strength <= 5 and 1 <= len(mood.causes) <= 2)
-
-    def test_a_union_with_a_discriminator_and_a_tuple_come_back_filled(self):  # oneOf, prefixItems, multipleOf
-        schema = Report.model_json_schema()
-        self.assertIn('"oneOf"', json.dumps(schema))
-        self.assertIn('"prefixItems"', json.dumps(schema))
-        for seed in range(6):
-            choice = self.chat(temperature=2, seed=seed, max_tokens=400, response_format=schema_format(schema)).choices[0]
-            if choice.finish_reason == "stop":
-                report = Report.model_validate_json(choice.message.content)
-                self.assertEqual(report.share % 5, 0)
+        n_filled = 0
+        for seed in range(8):
+            try:
+                answer = self.client.chat.completions.parse(model=self.model, messages=[{"role": "user", "content": SAD}], response_format=Mood,
+                                                            temperature=1.5, seed=seed, max_tokens=400)
+            except openai.LengthFinishReasonError:  # the model may talk without end inside a string
+                continue
+            mood = answer.choices[0].message.parsed
+            self.assertIsInstance(mood, Mood)
+            self.assertTrue(1 <= mood.strength <= 5 and 1 <= len(mood.causes) <= 2)
+            n_filled += 1
+        self.assertGreater(n_filled, 0)
 
     def test_one_of_a_few_values(self):
         for temperature in (0, 2):
