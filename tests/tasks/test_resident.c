@@ -131,7 +131,7 @@ static void greedy_replies_are_warm_and_repeatable(void **state) {
     params.repetition_penalty = 1;
     reply_result result;
     str first = say("你好", &params, &result), second = say("你好", &params, &result);
-    assert_string_equal(first.data, "你好呀！很高兴见到你，今天过得怎么样？"); /* the model's reference reply */
+    assert_string_equal(first.data, "你好！今天有什么想聊的吗？"); /* the model's reference reply */
     assert_string_equal(second.data, first.data);
     assert_int_equal(result.finish, FINISH_STOP);
     assert_true(result.n_cached >= result.n_prompt - 1);
@@ -166,25 +166,31 @@ static str say_as(const task *t, const char *text, uint64_t seed) {
     return collect(p, NULL);
 }
 
+/* Between eight seeds. */
+static bool replies_differ(const task *t, const char *text) {
+    bool differ = false;
+    str first = say_as(t, text, 1);
+    for (uint64_t seed = 2; seed <= 8; seed++) {
+        str other = say_as(t, text, seed);
+        differ |= strcmp(first.data, other.data) != 0;
+        str_deinit(&other);
+    }
+    str_deinit(&first);
+    return differ;
+}
+
 static void a_task_s_own_temperature_goes_before_the_checkpoint_s(void **state) {
     (void)state;
     task t = *find("chat");
     t.kind = TASK_GENERATE;
-    str one = say_as(&t, "最近总是睡不好，怎么办", 1), two = say_as(&t, "最近总是睡不好，怎么办", 2);
-    assert_string_not_equal(one.data, two.data); /* the checkpoint samples */
-    str_deinit(&one);
-    str_deinit(&two);
+    assert_true(replies_differ(&t, "最近总是睡不好，怎么办")); /* the checkpoint samples */
     t.temperature = 0;
-    one = say_as(&t, "最近总是睡不好，怎么办", 1);
-    two = say_as(&t, "最近总是睡不好，怎么办", 2);
-    assert_string_equal(one.data, two.data);
-    str_deinit(&one);
-    str_deinit(&two);
+    assert_false(replies_differ(&t, "最近总是睡不好，怎么办"));
 }
 
 static void a_stop_string_ends_the_reply_before_it(void **state) {
     (void)state;
-    static const char *const stops[] = {"今天过得", "never said"};
+    static const char *const stops[] = {"想聊的", "never said"};
     reply_params params = reply_defaults;
     params.temperature = 0;
     params.repetition_penalty = 1;
@@ -192,7 +198,7 @@ static void a_stop_string_ends_the_reply_before_it(void **state) {
     params.n_stops = 2;
     reply_result result;
     str text = say("你好", &params, &result);
-    assert_string_equal(text.data, "你好呀！很高兴见到你，");
+    assert_string_equal(text.data, "你好！今天有什么");
     assert_int_equal(result.finish, FINISH_STOP);
     str_deinit(&text);
 }

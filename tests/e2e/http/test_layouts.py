@@ -66,7 +66,7 @@ class Layouts(unittest.TestCase):
             masses = [label.pop("label_mass") for label in diagnosed]
             self.assertEqual(plain, diagnosed)
             self.assertTrue(all(0 < mass <= 1.000001 for mass in masses), masses)
-            self.assertEqual(masses[0] > 0.9, layout == "own")  # what the model was trained for
+            self.assertGreater(masses[0], 0.9)  # the model was trained for all of them
 
     def test_a_client_that_leaves_while_it_waits_harms_nobody(self):
         for _ in range(5):
