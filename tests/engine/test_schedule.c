@@ -134,6 +134,32 @@ static void bulk_and_replies_go_on_under_a_flood_of_reads(void **state) {
     fixture_close(&f);
 }
 
+enum { N_READS = 14 };
+
+/* Reads of five steps each, one after the other; a reply that has its row in every second step only ends behind most of them. */
+static void a_reply_sits_out_every_second_step_while_reads_are_there(void **state) {
+    (void)state;
+    static order reads[N_READS], reply;
+    fixture f;
+    assert_true(fixture_open(&f, 1, DTYPE_F32, 0));
+    engine_hold(f.e);
+    for (int32_t i = 0; i < N_READS; i++) {
+        make_order(&reads[i], i, 240, false, false);
+        submit(f.e, &reads[i], 0);
+    }
+    make_order(&reply, 99, 10, true, false);
+    submit(f.e, &reply, 0);
+    engine_release(f.e);
+    assert_int_equal(finish(&reply), QAIO_OK);
+    size_t n_before = 0;
+    for (size_t i = 0; i < N_READS; i++) {
+        assert_int_equal(finish(&reads[i]), QAIO_OK);
+        n_before += reads[i].result.total_ms < reply.result.total_ms;
+    }
+    assert_true(n_before >= 8 && n_before < N_READS); /* 11; in every step: 5 */
+    fixture_close(&f);
+}
+
 /* ---- deadlines ---- */
 
 static void a_late_job_leaves_the_queue(void **state) {
@@ -313,6 +339,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_overtakes_bulk_that_came_before),
         cmocka_unit_test(bulk_and_replies_go_on_under_a_flood_of_reads),
+        cmocka_unit_test(a_reply_sits_out_every_second_step_while_reads_are_there),
         cmocka_unit_test(a_late_job_leaves_the_queue),
         cmocka_unit_test(a_late_reply_keeps_what_it_has),
         cmocka_unit_test(replies_have_room_beside_more_scores_than_a_step_holds),
