@@ -6,7 +6,6 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "tasks/label.h"
 
 /* One order of the options. */
 typedef struct ordered {

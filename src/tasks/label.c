@@ -186,27 +186,8 @@ qaio_status labels_start(label_read **reads, resident *r, const label_request *r
     return status;
 }
 
-static qaio_status start_one(label_read **out, resident *r, const task *t, bool is_bulk, const char *text, size_t n, qaio_error *err) {
-    label_request request = {.tasks = &t, .n_tasks = 1, .is_bulk = is_bulk};
-    label_plan *plans;
-    label_read *read = NULL;
-    qaio_status status = plans_new(&plans, r, &request, text, n, err);
-    if (status) return status;
-    status = plans_start(&read, r, plans, &request, text, n, err);
-    plans_free(plans, 1);
-    if (status)
-        read_free(read);
-    else
-        *out = read;
-    return status;
-}
-
 qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {
-    return start_one(out, r, t, false, text, n, err);
-}
-
-qaio_status label_start_bulk(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err) {
-    return start_one(out, r, t, true, text, n, err);
+    return labels_start(out, r, &(label_request){.tasks = &t, .n_tasks = 1}, text, n, err);
 }
 
 /* ---- finishing ---- */

@@ -108,8 +108,6 @@ typedef struct label_request {
 /* Starts the reading of a text's label; the text is copied.  Special tokens in it are plain text.  QAIO_ERR_ARGUMENT: the text is empty or
  * only white space, or the task is no label task; QAIO_ERR_LIMIT: it does not fit the context; QAIO_ERR_BUSY: the queue is full. */
 qaio_status label_start(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
-/* The same for one of many texts: everything else goes first, within limits. */
-qaio_status label_start_bulk(label_read **out, resident *r, const task *t, const char *text, size_t n, qaio_error *err);
 /* Starts all of a request in one pass over the weights: reads[n_tasks].  Tasks of LAYOUT_SHARED with the same analyst are forks of one
  * prompt; LAYOUT_PROBE reads after the chat's prompt.  All or nothing.  Fails as label_start does; QAIO_ERR_ARGUMENT also: a layout that a
  * task has no prompt for.  The reads of a request belong to one thread. */
