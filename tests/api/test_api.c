@@ -17,26 +17,10 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "qaio/qaio.h"
+#include "shared.h"
 
 #define SAD  "今天考试没考好,心情很低落。"
 #define GLAD "今天的实验终于成功了,太棒了!"
-
-static qaio_model *shared; /* opened once */
-
-static int open_shared(void **state) {
-    (void)state;
-    setenv("QAIO_HOME", "/nonexistent", 1); /* no calibrations of the user's own */
-    qaio_options options;
-    qaio_options_init(&options, sizeof options);
-    options.threads = 2;
-    return qaio_model_open(&shared, &options, NULL) != QAIO_OK;
-}
-
-static int close_shared(void **state) {
-    (void)state;
-    qaio_model_close(shared);
-    return 0;
-}
 
 static qaio_answers *read_texts(const char *task, const char *const *texts, size_t n) {
     qaio_answers *answers;

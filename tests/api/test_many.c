@@ -16,23 +16,10 @@
 #include <qaio/qaio.h>
 
 #include "base/mem.h"
+#include "shared.h"
 
 #define SAD  "今天考试没考好,心情很低落。"
 #define GLAD "我刚收到了梦寐以求的offer!"
-
-static qaio_model *shared; /* opened once */
-
-static int open_shared(void **state) {
-    (void)state;
-    setenv("QAIO_HOME", "/nonexistent", 1); /* no calibrations of the user's own */
-    return qaio_model_open(&shared, NULL, NULL) != QAIO_OK;
-}
-
-static int close_shared(void **state) {
-    (void)state;
-    qaio_model_close(shared);
-    return 0;
-}
 
 /* ---- layouts ---- */
 
