@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "cli/batch_calibration.h"
 #include "cli/json_out.h"
 
@@ -12,6 +13,7 @@ void row_writer_init(row_writer *w, file_format format, const row_columns *colum
 void row_writer_deinit(row_writer *w) {
     str_deinit(&w->line);
     str_deinit(&w->name);
+    mem_free(w->is_replaced);
 }
 
 static bool write_line(row_writer *w) {
@@ -50,13 +52,20 @@ static const str *added_name(row_writer *w, size_t i) {
     return &w->name;
 }
 
-static bool is_replaced(row_writer *w, const char *name) {
+static bool is_added(row_writer *w, const char *name) {
     size_t n = n_added(w), length = strlen(name);
     for (size_t i = 0; i < n; i++) {
         const str *added = added_name(w, i);
         if (added->len == length && memcmp(added->data, name, length) == 0) return true;
     }
     return false;
+}
+
+/* Which columns of the input give way to added ones; the same for all rows. */
+static bool find_replaced(row_writer *w) {
+    if (!w->is_replaced && !(w->is_replaced = mem_array(w->columns->n, sizeof *w->is_replaced))) return false;
+    for (size_t i = 0; i < w->columns->n; i++) w->is_replaced[i] = is_added(w, w->columns->names[i]);
+    return true;
 }
 
 static void add_field(str *line, const char *text, size_t n, bool is_first) {
@@ -67,11 +76,12 @@ static void add_field(str *line, const char *text, size_t n, bool is_first) {
 const char *row_writer_header(row_writer *w, size_t *n) {
     *n = 0;
     if (w->format != FORMAT_CSV) return "";
+    if (!find_replaced(w)) return NULL;
     str_clear(&w->line);
     bool is_first = true;
     for (size_t i = 0; i < w->columns->n; i++) {
         const char *name = w->columns->names[i];
-        if (is_replaced(w, name)) continue;
+        if (w->is_replaced[i]) continue;
         add_field(&w->line, name, strlen(name), is_first);
         is_first = false;
     }
@@ -119,8 +129,9 @@ static void add_answers(row_writer *w, const analysis *a, bool is_first) {
 static void csv_row(row_writer *w, const row *r, const analysis *a, const char *error) {
     bool is_first = true;
     str value = {0};
-    for (size_t i = 0; i < w->columns->n; i++) {
-        if (is_replaced(w, w->columns->names[i])) continue;
+    w->line.failed |= !w->is_replaced; /* there was no memory for the header */
+    for (size_t i = 0; i < w->columns->n && w->is_replaced; i++) {
+        if (w->is_replaced[i]) continue;
         str_clear(&value);
         row_value(r, w->columns, i, &value);
         add_field(&w->line, value.data ? value.data : "", value.len, is_first);

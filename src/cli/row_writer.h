@@ -20,13 +20,15 @@ typedef struct row_writer {
     const task_choice *choice;
     const char *model_name;
     bool has_raw;
+    bool *is_replaced; /* owned, [columns->n]: CSV, from the header on */
     str line, name;
 } row_writer;
 
 /* Everything is borrowed.  w->out, and has_raw where it is wanted, are set before anything is written. */
 void row_writer_init(row_writer *w, file_format format, const row_columns *columns, const task_choice *choice, const char *model_name);
 void row_writer_deinit(row_writer *w);
-/* What the file begins with: CSV: the header, with its line end; else "".  Borrowed until the next call; NULL when out of memory. */
+/* Before the first row.  What the file begins with: CSV: the header, with its line end; else "".  Borrowed until the next call; NULL when
+ * out of memory. */
 const char *row_writer_header(row_writer *w, size_t *n);
 /* Writes that. */
 void row_writer_begin(row_writer *w);
