@@ -132,25 +132,40 @@ def fill(text, x):
     return text.replace("{x}", x)
 
 
-def patterns(path):
-    """The exchanges that a file of patterns stands for, as lists of (role, text).
-
-    Every filler gets each question once, with an answer that goes round; a pattern without fillers gets each
-    question three times.  Every second exchange goes on where the pattern says how.
-    """
-    rng = random.Random("qaio/patterns")
+def situations(path):
+    """The blocks of a file of patterns, each {"x": ["..."], "U": [...], "A": [...], ...}."""
     for block in ("\n" + open(path, encoding="utf-8").read()).split("\n= ")[1:]:
         part = {}
         for line in block.splitlines()[1:]:
             name, _, value = line.partition(": ")
             part.setdefault(name, []).append(value)
-        on = list(zip(part.get("U2", []), part.get("A2", [])))
-        for i, x in enumerate(part["x"][0].split("、") if "x" in part else [""] * 3):
-            for j, question in enumerate(part["U"]):
-                turns = [("user", fill(question, x)), ("assistant", fill(part["A"][(i + j) % len(part["A"])], x))]
+        yield part
+
+
+def patterns(path, rng, one, before):
+    """The exchanges that a file of patterns stands for, as lists of (role, text).
+
+    Every question is asked four times, with other fillers; its answer goes round.  Every second exchange goes on where the
+    pattern says how; every fourth, or each where it says `after: any`, begins behind one of `before`, which collects them.
+    `one`: a situation has one answer without a slot (R, R2; else the first A), none when R is -, and is asked twice.
+    """
+    for part in situations(path):
+        answers, more = part["A"], part.get("A2", [])
+        if one:
+            answers, more = part.get("R", answers)[:1], part.get("R2", more)
+        if answers == ["-"]:
+            continue
+        on = list(zip(part.get("U2", []), more))
+        fillers = part["x"][0].split("、") if "x" in part else []
+        behind = 1 if "after" in part else 0.25
+        for j, question in enumerate(part["U"]):
+            for i, x in enumerate(rng.sample(fillers * 4 or [""] * 4, 2 if one else 4)):
+                turns = [("user", fill(question, x)), ("assistant", fill(answers[(i + j) % len(answers)], x))]
                 if on and rng.random() < 0.5:
                     turns += zip(("user", "assistant"), (fill(t, x) for t in rng.choice(on)))
-                yield turns
+                yield rng.choice(before) + turns if before and rng.random() < behind else turns
+                if "after" not in part:
+                    before.append(turns[:2])
 
 
 # ---- examples ----
@@ -351,11 +366,17 @@ def own_dialogues(kind):
     return source
 
 
-def own_pattern(T, W, rng):
-    for path in sorted(glob.glob(f"{HERE}/data/patterns*.txt")):
-        for i, turns in enumerate(patterns(path)):
-            if not T.held.has(turns[0][1], True) and not (T.limit and i >= T.limit):
-                W.chat(pick(PROMPTS["chat"], rng, 0.8), [(r, vary(t, rng) if r == "user" else t) for r, t in turns])
+def own_pattern(one):
+    """Everyday exchanges by situations, with all their answers or with one of each."""
+    def source(T, W, rng):
+        before = []
+        for path in sorted(glob.glob(f"{HERE}/data/patterns*.txt")):
+            for i, turns in enumerate(patterns(path, rng, one, before)):
+                if T.limit and i >= T.limit:
+                    break
+                if not any(T.held.has(t, True) for r, t in turns if r == "user"):
+                    W.chat(pick(PROMPTS["chat"], rng, 0.8), [(r, vary(t, rng) if r == "user" else t) for r, t in turns])
+    return source
 
 
 def own_service(T, W, rng):
@@ -401,7 +422,7 @@ def own_text(task):
 
 SOURCES = {"smile": smile, "smile_short": smile_short, "cpsycoun": cpsycoun, "senti": senti(lambda s: s != "waimai"),
            "senti_food": senti(lambda s: s == "waimai", 1.33), "emo": emo, "style": style,
-           "own_chat": own_dialogues("chat_"), "own_daily": own_dialogues("chat_daily"), "own_pattern": own_pattern, "own_service": own_service, "own_choice": own_choice, "own_forks": own_forks,
+           "own_chat": own_dialogues("chat_"), "own_daily": own_dialogues("chat_daily"), "own_pattern": own_pattern(False), "own_one": own_pattern(True), "own_service": own_service, "own_choice": own_choice, "own_forks": own_forks,
            **{"own_" + t: own_label(t) for t in LABELS},
            **{"own_" + t: own_text(t) for t in ("keywords", "summary")}}
 

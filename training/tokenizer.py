@@ -36,7 +36,7 @@ def sample(texts, repeat):
         if rng.random() < 0.05:
             yield from (clean(r["classical"]), clean(r["modern"]))
     own = [t for _, turns in texts.dialogues() for _, t in turns] + [clean(r["text"]) for r in texts.labelled()] + \
-          [t for turns in patterns(f"{HERE}/data/patterns.txt") for _, t in turns]
+          [t for turns in patterns(f"{HERE}/data/patterns.txt", random.Random("qaio/tokenizer"), False, []) for _, t in turns]
     for _ in range(repeat):
         yield from own
     for wordings in list(PROMPTS.values()) + [[analyst()]]:      # canonical prompts become few tokens

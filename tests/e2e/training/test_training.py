@@ -29,7 +29,7 @@ class Training(unittest.TestCase):
         cls.tokenizer, cls.tok, cls.checkpoints = (os.path.join(cls.folder.name, n) for n in ("tokenizer", "tok", "run"))
         run("tokenizer.py", "--out", cls.tokenizer, "--vocab", "2045", "--repeat", "1")
         cls.prepared = run("prepare.py", "--tokenizer", cls.tokenizer, "--out", cls.tok, "--limit", "60",
-                           "--only", "own_daily,own_pattern,own_emotion,own_forks")
+                           "--only", "own_daily,own_pattern,own_one,own_emotion,own_forks")
 
     @classmethod
     def tearDownClass(cls):
@@ -37,7 +37,7 @@ class Training(unittest.TestCase):
 
     def test_every_example_is_whole_and_has_a_loss(self):
         import numpy as np
-        for name in ("own_daily", "own_pattern", "own_emotion", "own_forks"):
+        for name in ("own_daily", "own_pattern", "own_one", "own_emotion", "own_forks"):
             z = np.load(os.path.join(self.tok, name + ".npz"))
             self.assertGreater(len(z["off"]), 10, name)
             for a, b in zip(z["off"][:-1], z["off"][1:]):
@@ -65,6 +65,25 @@ class Training(unittest.TestCase):
         self.assertEqual(ids[fork == 0].tolist(), stem)
         alone = {tuple(writer.frame(None, [("user", t), ("assistant", "好的")])) for t in ("你好", "再见", "谢谢")}
         self.assertEqual({tuple(ids[fork == n].tolist()) for n in (1, 2, 3)}, alone)
+
+    def test_a_situation_gives_all_its_answers_or_the_one_without_a_slot(self):
+        import random
+
+        from prepare import patterns
+        path = os.path.join(self.folder.name, "patterns_t.txt")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("= lost\nx: 伞、书\nU: {x}丢了\nU: 找不到了\nA: {x}会找到的。\nA: 别急着找{x}。\nR: 东西丢了真急人。\nU2: 找到了\nA2: {x}回来啦。\nR2: 找到就好。\n"
+                    "= poor\nU: 嗯\nA: 嗯。\nR: -\n= on\nafter: any\nU: 然后呢\nA: 然后就看你了。\n")
+
+        def said(one):
+            turns = list(patterns(path, random.Random(0), one, []))
+            return turns, {t for exchange in turns for role, t in exchange if role == "assistant"}
+        _, every = said(False)
+        self.assertLessEqual({"伞会找到的。", "书会找到的。", "别急着找伞。", "嗯。"}, every)
+        self.assertNotIn("东西丢了真急人。", every)
+        turns, one = said(True)
+        self.assertEqual(one, {"东西丢了真急人。", "找到就好。", "然后就看你了。"})
+        self.assertTrue(all(len(t) >= 4 for t in turns if t[-2][1] == "然后呢"))
 
     def test_labels_behind_an_opening_begin_at_the_same_token(self):
         from tokenizers import Tokenizer
