@@ -147,7 +147,8 @@ def patterns(path, rng, one, before):
 
     Every question is asked four times, with other fillers; its answer goes round.  Every second exchange goes on where the
     pattern says how; every fourth, or each where it says `after: any`, begins behind one of `before`, which collects them.
-    `one`: a situation has one answer without a slot (R, R2; else the first A), none when R is -, and is asked twice.
+    `one`: a situation has one answer without a slot (R, R2; else the first A), none when R is -; it is asked twice, and
+    every sixth exchange goes on: a way on has a single wording, too little for a small model to learn much from.
     """
     for part in situations(path):
         answers, more = part["A"], part.get("A2", [])
@@ -161,7 +162,7 @@ def patterns(path, rng, one, before):
         for j, question in enumerate(part["U"]):
             for i, x in enumerate(rng.sample(fillers * 4 or [""] * 4, 2 if one else 4)):
                 turns = [("user", fill(question, x)), ("assistant", fill(answers[(i + j) % len(answers)], x))]
-                if on and rng.random() < 0.5:
+                if on and rng.random() < (0.16 if one else 0.5):
                     turns += zip(("user", "assistant"), (fill(t, x) for t in rng.choice(on)))
                 yield rng.choice(before) + turns if before and rng.random() < behind else turns
                 if "after" not in part:
