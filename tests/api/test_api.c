@@ -326,7 +326,7 @@ static void a_reply_streams_and_is_whole_at_the_end(void **state) {
     qaio_reply_options o = greedy(&s);
     qaio_reply *r;
     assert_int_equal(qaio_chat(&r, shared, &message, 1, &o, NULL), QAIO_OK);
-    assert_string_equal(qaio_reply_text(r), "你好！今天有什么想聊的吗？"); /* the model's reference reply */
+    assert_string_equal(qaio_reply_text(r), "你好呀，我是小Q，我在呢。今天想聊点什么？"); /* the model's reference reply */
     assert_string_equal(s.text.data, qaio_reply_text(r));
     assert_int_equal(qaio_reply_text_bytes(r), s.text.len);
     assert_int_equal(qaio_reply_finish(r), QAIO_FINISH_STOP);
@@ -363,7 +363,7 @@ static void labels_come_before_the_reply_they_begin_with(void **state) {
 
 static void a_seed_a_length_and_stop_strings_are_kept_to(void **state) {
     (void)state;
-    const char *const stops[] = {"想聊的"}, *const odd[] = {NULL};
+    const char *const stops[] = {"想聊点"}, *const odd[] = {NULL};
     const qaio_message message = {"user", "你好"};
     seen s = {0};
     qaio_reply_options o = greedy(&s);
@@ -371,7 +371,7 @@ static void a_seed_a_length_and_stop_strings_are_kept_to(void **state) {
     o.stops = stops;
     o.n_stops = 1;
     assert_int_equal(qaio_chat(&r, shared, &message, 1, &o, NULL), QAIO_OK);
-    assert_string_equal(qaio_reply_text(r), "你好！今天有什么");
+    assert_string_equal(qaio_reply_text(r), "你好呀，我是小Q，我在呢。今天");
     qaio_reply_free(r);
     o.stops = odd;
     assert_int_equal(qaio_chat(&r, shared, &message, 1, &o, NULL), QAIO_ERR_ARGUMENT);
