@@ -142,31 +142,40 @@ def situations(path):
         yield part
 
 
+def way_on(part, rng, one, x):
+    """How an exchange goes on, or [] when it ends: additions (E) with the second and third answer (S, T), which fit them
+    all, or a way on (U2) with the answer that fits it alone; a small model sees less of those, they have one wording each."""
+    way, specific = rng.random(), 0.16 if one else 0.5
+    if "S" in part and way < 0.4:
+        first, second = rng.sample(part["E"], 2)
+        turns = [("user", first), ("assistant", part["S"][0])]
+        return turns + [("user", second), ("assistant", part["T"][0])] if rng.random() < 0.5 else turns
+    answers = part.get("R2") if one and "R2" in part else part.get("A2")
+    if answers and way > 1 - specific:
+        return [(role, fill(t, x)) for role, t in zip(("user", "assistant"), rng.choice(list(zip(part["U2"], answers))))]
+    return []
+
+
 def patterns(path, rng, one, before):
     """The exchanges that a file of patterns stands for, as lists of (role, text).
 
-    Every question is asked four times, with other fillers; its answer goes round.  Every second exchange goes on where the
-    pattern says how; every fourth, or each where it says `after: any`, begins behind one of `before`, which collects them.
-    `one`: a situation has one answer without a slot (R, R2; else the first A), none when R is -; it is asked twice, and
-    every sixth exchange goes on: a way on has a single wording, too little for a small model to learn much from.
+    Every question is asked four times, with other fillers; its answer goes round.  Every fourth exchange, or each where it
+    says `after: any`, begins behind one of `before`, which collects them.  `one`: a situation has one answer without a slot
+    (R, else the first A), none when R is -, and its questions are asked twice.
     """
     for part in situations(path):
-        answers, more = part["A"], part.get("A2", [])
-        if one:
-            answers, more = part.get("R", answers)[:1], part.get("R2", more)
+        answers = part.get("R", part["A"])[:1] if one else part["A"]
         if answers == ["-"]:
             continue
-        on = list(zip(part.get("U2", []), more))
         fillers = part["x"][0].split("、") if "x" in part else []
         behind = 1 if "after" in part else 0.25
         for j, question in enumerate(part["U"]):
             for i, x in enumerate(rng.sample(fillers * 4 or [""] * 4, 2 if one else 4)):
                 turns = [("user", fill(question, x)), ("assistant", fill(answers[(i + j) % len(answers)], x))]
-                if on and rng.random() < (0.16 if one else 0.5):
-                    turns += zip(("user", "assistant"), (fill(t, x) for t in rng.choice(on)))
-                yield rng.choice(before) + turns if before and rng.random() < behind else turns
+                said = turns + way_on(part, rng, one, x)
+                yield rng.choice(before) + said if before and rng.random() < behind else said
                 if "after" not in part:
-                    before.append(turns[:2])
+                    before.append(turns)
 
 
 # ---- examples ----

@@ -73,7 +73,7 @@ class Training(unittest.TestCase):
         path = os.path.join(self.folder.name, "patterns_t.txt")
         with open(path, "w", encoding="utf-8") as f:
             f.write("= lost\nx: 伞、书\nU: {x}丢了\nU: 找不到了\nA: {x}会找到的。\nA: 别急着找{x}。\nR: 东西丢了真急人。\nU2: 找到了\nA2: {x}回来啦。\nR2: 找到就好。\n"
-                    "= poor\nU: 嗯\nA: 嗯。\nR: -\n= on\nafter: any\nU: 然后呢\nA: 然后就看你了。\n")
+                    "= more\nU: 猫病了\nA: 快带猫去看看。\nE: 昨天起的\nE: 吐了\nS: 猫一定很难受。\nT: 愿猫早点好。\n= poor\nU: 嗯\nA: 嗯。\nR: -\n= on\nafter: any\nU: 然后呢\nA: 然后就看你了。\n")
 
         def said(one):
             turns = list(patterns(path, random.Random(0), one, []))
@@ -82,7 +82,11 @@ class Training(unittest.TestCase):
         self.assertLessEqual({"伞会找到的。", "书会找到的。", "别急着找伞。", "嗯。"}, every)
         self.assertNotIn("东西丢了真急人。", every)
         turns, one = said(True)
-        self.assertEqual(one, {"东西丢了真急人。", "找到就好。", "然后就看你了。"})
+        self.assertLessEqual({"东西丢了真急人。", "快带猫去看看。", "然后就看你了。"}, one)
+        self.assertLessEqual(one, {"东西丢了真急人。", "找到就好。", "快带猫去看看。", "猫一定很难受。", "愿猫早点好。", "然后就看你了。"})
+        many = [t for seed in range(40) for t in patterns(path, random.Random(seed), True, [])]
+        self.assertIn(["猫病了", "快带猫去看看。", "昨天起的", "猫一定很难受。", "吐了", "愿猫早点好。"], [[text for _, text in t] for t in many])
+        self.assertTrue(any(t[-1][1] == "找到就好。" for t in many))
         self.assertTrue(all(len(t) >= 4 for t in turns if t[-2][1] == "然后呢"))
 
     def test_labels_behind_an_opening_begin_at_the_same_token(self):
