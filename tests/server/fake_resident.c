@@ -132,7 +132,7 @@ qaio_status label_finish(label_read *read, label_answer *out, qaio_error *err) {
     label_wait(read, -1);
     bool is_sad = holds(read->text, read->n, "低落") || holds(read->text, read->n, "难过"), is_cancelled = read->is_cancelled;
     *out = (label_answer){.task = t, .label = is_sad && t->n_labels > 1, .n_prompt = read->n / 3 + 1, .n_cached = 1, .total_ms = 1};
-    for (size_t i = 0; i < t->n_labels; i++) out->raw[i] = i == out->label ? 0.9 : 0.1 / (double)(t->n_labels - 1);
+    for (size_t i = 0; i < t->n_labels; i++) out->raw[i] = i == out->label ? 0.95 : 0.05 / (double)(t->n_labels - 1);
     memcpy(out->probabilities, out->raw, sizeof out->raw);
     atomic_fetch_sub(&read->r->n_active, 1);
     mem_free(read->text);
