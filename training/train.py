@@ -102,9 +102,25 @@ def optimisers(model, lr):
     return [Muon(mats, cuts, lr), torch.optim.AdamW(adam, lr=lr, betas=(0.9, 0.95), eps=1e-9)]
 
 
+def from_gguf(path):
+    """Weights of a Qwen2 GGUF under transformers' names, dequantised."""
+    from gguf import GGUFReader, dequantize
+    names = {"token_embd": "embed_tokens", "output_norm": "norm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+             "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+    out = {}
+    for t in GGUFReader(path).tensors:
+        *block, name, kind = t.name.split(".")
+        layer = f"layers.{block[1]}." if block else ""
+        out[f"model.{layer}{names[name]}.{kind}"] = torch.from_numpy(np.array(dequantize(t.data, t.tensor_type), np.float32))
+    return out
+
+
 def initial(model, path):
-    """Weights of a checkpoint (.pt) or of a Hugging Face folder."""
-    if os.path.isdir(path):
+    """Weights of a checkpoint (.pt), of a GGUF (.gguf, what ships) or of a Hugging Face folder."""
+    if path.endswith(".gguf"):
+        model.load_hf(from_gguf(path))
+    elif os.path.isdir(path):
         from safetensors.torch import load_file
         model.load_hf(load_file(f"{path}/model.safetensors"))
     else:
@@ -126,7 +142,7 @@ def arguments():
     ap.add_argument("--preset", default="cpu-5m", choices=sorted(PRESETS))
     ap.add_argument("--vocab", type=int, default=7168, help="rows of the embedding")
     ap.add_argument("--mix", required=True, help="source:share[:factor[:noise]],...")
-    ap.add_argument("--init", help="weights to start from: ckpt.pt or a Hugging Face folder")
+    ap.add_argument("--init", help="weights to start from: ckpt.pt, a .gguf or a Hugging Face folder")
     ap.add_argument("--rows", type=int, default=16)
     ap.add_argument("--width", type=int, default=256)
     ap.add_argument("--targets", type=float, default=1.0, help="with --compile: share of positions with room in the head")

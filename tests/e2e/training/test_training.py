@@ -12,7 +12,8 @@ QAIO = os.environ.get("QAIO", os.path.join(ROOT, "build-release", "qaio"))
 sys.path.insert(0, TRAINING)
 
 try:
-    import torch  # noqa: F401
+    import gguf  # noqa: F401
+    import torch
     TORCH = True
 except ImportError:
     TORCH = False
@@ -161,7 +162,7 @@ class Training(unittest.TestCase):
         for figure in ("97.25", "91.5", "1.25"):
             self.assertIn(figure, text)
 
-    @unittest.skipUnless(TORCH, "torch is not installed: `pip install torch` to train in this test")
+    @unittest.skipUnless(TORCH, "`pip install torch gguf` to train in this test")
     def test_a_model_is_trained_stopped_resumed_exported_and_answers(self):
         train = ("train.py", "--run", self.checkpoints, "--tok", self.tok, "--preset", "test", "--vocab", "2048", "--rows", "2", "--warmup", "2",
                  "--mix", "own_daily:40,own_pattern:20,own_emotion:20:1:0.05,own_forks:20")
@@ -173,6 +174,11 @@ class Training(unittest.TestCase):
         for file in (model, gguf):
             said = subprocess.run([QAIO, "run", "emotion", "--model", file, "--json", "今天真开心"], check=True, capture_output=True, text=True)
             self.assertAlmostEqual(sum(json.loads(said.stdout)["results"][0]["probabilities"].values()), 1, places=5)
+        from train import from_gguf
+        from safetensors.torch import load_file
+        folder = load_file(os.path.join(model, "model.safetensors"))
+        for name, weight in from_gguf(gguf).items():        # to go on from what ships
+            self.assertLess(float((weight - folder[name].float()).norm()), 0.02 * float(folder[name].float().norm()) + 1e-6, name)
 
 
 if __name__ == "__main__":
